@@ -1,0 +1,1 @@
+"""What a tensor is at a step: values with laws, no I/O."""
