@@ -1,0 +1,1 @@
+"""Bytes -> tensors: CheckpointRef -> TensorRef -> chunks."""

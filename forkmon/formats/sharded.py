@@ -1,0 +1,89 @@
+"""Index files of sharded checkpoints: which shards belong together, never a path out of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from forkmon.errors import FormatError, IncompleteError
+from forkmon.formats.opening import open_regular, read_bytes
+from forkmon.text import safe
+
+INDEX_SUFFIX = ".safetensors.index.json"
+INDEX_CAP = 64 * 1024 * 1024
+"""Longest index read, in bytes."""
+SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>[0-9]{5,6})-of-(?P<count>[0-9]{5,6})\.safetensors$")
+_BASE_NAME = re.compile(r"[^/\\\0]+\.safetensors")
+
+
+def read_index(path: Path) -> dict[str, str]:
+    """Return the weight map, tensor name to base name of its shard, of an index file."""
+    fd = open_regular(path)
+    try:
+        size = os.fstat(fd).st_size
+        if size > INDEX_CAP:
+            raise FormatError(f"{safe(path.name)}: an index of {size:,} bytes is not read")
+        raw = read_bytes(fd, 0, size, path)
+    finally:
+        os.close(fd)
+    return parse_index(raw, path)
+
+
+def parse_index(raw: bytes, path: Path) -> dict[str, str]:
+    """Return the checked weight map of an index's bytes."""
+    if not raw.strip(b"\0 \t\r\n"):
+        raise IncompleteError(f"{safe(path.name)}: empty")
+    try:
+        body: object = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
+    except FormatError as error:
+        raise FormatError(f"{safe(path.name)}: {error}") from None
+    except RecursionError:
+        raise FormatError(f"{safe(path.name)}: nested too deeply") from None
+    except ValueError as error:
+        raise FormatError(f"{safe(path.name)}: no valid JSON ({safe(error)})") from None
+    weight_map = cast("dict[str, object]", body).get("weight_map") if _is_object(body) else None
+    if not _is_object(weight_map) or not weight_map:
+        raise FormatError(f"{safe(path.name)}: no weight_map in it")
+    named = {
+        name: _base_name(value, path)
+        for name, value in cast("dict[str, object]", weight_map).items()
+    }
+    _check_set(set(named.values()), path)
+    return named
+
+
+def shard_names(weight_map: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the base names of the shards, each once, in name order."""
+    return tuple(sorted(set(weight_map.values())))
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    body = dict(pairs)
+    if len(body) != len(pairs):
+        raise FormatError("a name comes twice in it")
+    return body
+
+
+def _base_name(value: object, path: Path) -> str:
+    """Return a shard's name if it names a file of the same directory and nothing else."""
+    if not isinstance(value, str) or not _BASE_NAME.fullmatch(value) or not value.isprintable():
+        raise FormatError(
+            f"{safe(path.name)}: weight_map names {safe(value)!r}, which is no "
+            "safetensors file of its own directory; not followed"
+        )
+    return value
+
+
+def _check_set(names: set[str], path: Path) -> None:
+    """Refuse shards of two different splits: they come from two different saves."""
+    counts = {match["count"] for name in names if (match := SHARD.match(name))}
+    if len(counts) > 1:
+        raise FormatError(f"{safe(path.name)}: mixes shards of splits into {sorted(counts)}")

@@ -1,0 +1,1 @@
+"""Where checkpoints come from: find, settle, order, identify (poll -> CheckpointRef)."""
