@@ -1,0 +1,20 @@
+"""What an engine does: move work, never change results."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Protocol
+
+from forkmon.formats.reading import OpenFiles
+from forkmon.formats.refs import TensorRef
+from forkmon.stats.summary import Finished
+
+
+class Engine(Protocol):
+    """Runs a kernel over tensors."""
+
+    def run(
+        self, files: OpenFiles, tensors: Sequence[TensorRef]
+    ) -> Generator[tuple[TensorRef, Finished]]:
+        """Yield each tensor's numbers in the order given; reading errors are raised."""
+        ...
