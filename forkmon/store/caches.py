@@ -1,0 +1,96 @@
+"""Tables that mirror something outside: alerts, ignored files, metrics, presence, quarantine.
+
+Each is replaced only where it changed, so that an idle poll stores nothing and wakes nobody.
+The callers hold the transaction.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+
+from forkmon.stats.alert import Alert
+from forkmon.store.records import Row, get_text, put_alert, put_float, put_text
+from forkmon.store.values import QuarantineRow
+
+_ALERT = "kind, severity, tensor, onset, step, message, evidence, segment"
+
+
+def replace_alerts(connection: sqlite3.Connection, alerts: Iterable[Alert]) -> None:
+    """Make these the cached alerts, in this order."""
+    wanted = [put_alert(alert) for alert in alerts]
+    stored = connection.execute(f"SELECT {_ALERT} FROM alert ORDER BY position").fetchall()  # noqa: S608
+    if stored == wanted:
+        return
+    connection.execute("DELETE FROM alert")
+    connection.executemany(
+        f"INSERT INTO alert ({_ALERT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+        wanted,
+    )
+
+
+def set_ignored(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Make these (path, reason) pairs the ignored things."""
+    wanted = {put_text(path): put_text(reason) for path, reason in rows}
+    stored = dict(connection.execute("SELECT path, reason FROM ignored").fetchall())
+    if stored == wanted:
+        return
+    connection.execute("DELETE FROM ignored")
+    connection.executemany("INSERT INTO ignored VALUES (?, ?)", wanted.items())
+
+
+def set_metrics(
+    connection: sqlite3.Connection, metrics: Mapping[str, Sequence[tuple[int, float]]]
+) -> None:
+    """Make these the trainer's curves; a curve that only grew has only its new points stored."""
+    stored: dict[str | bytes, list[Row]] = {}
+    for name, step, value in connection.execute(
+        "SELECT name, step, value FROM metric ORDER BY name, position"
+    ):
+        stored.setdefault(name, []).append((step, value))
+    for name, points in metrics.items():
+        key = put_text(name)
+        wanted: list[Row] = [(step, put_float(float(value))) for step, value in points]
+        old = stored.pop(key, [])
+        kept = len(old)
+        if wanted[:kept] != old:
+            kept = 0
+            connection.execute("DELETE FROM metric WHERE name = ?", (key,))
+        connection.executemany(
+            "INSERT INTO metric VALUES (?, ?, ?, ?)",
+            [(key, kept + i, *point) for i, point in enumerate(wanted[kept:])],
+        )
+    connection.executemany("DELETE FROM metric WHERE name = ?", [(key,) for key in stored])
+
+
+def mark_present(connection: sqlite3.Connection, paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Remember which checkpoints' files are still on disk."""
+    there = {os.fspath(path) for path in paths}
+    changed = [
+        (int(get_text(path) in there), number)
+        for number, path, present in connection.execute("SELECT id, path, present FROM checkpoint")
+        if bool(present) != (get_text(path) in there)
+    ]
+    connection.executemany("UPDATE checkpoint SET present = ? WHERE id = ?", changed)
+
+
+def quarantine(connection: sqlite3.Connection, row: QuarantineRow) -> None:
+    """Remember a death at a tensor, in place of what was known of it."""
+    connection.execute(
+        "INSERT OR REPLACE INTO quarantine (path, tensor, digest, signal, deaths, reason) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            put_text(row.path),
+            put_text(row.tensor),
+            row.digest,
+            row.signal,
+            row.deaths,
+            put_text(row.reason),
+        ),
+    )
+
+
+def clear_quarantine(connection: sqlite3.Connection, path: str | os.PathLike[str]) -> None:
+    """Forget the deaths at a checkpoint's tensors."""
+    connection.execute("DELETE FROM quarantine WHERE path = ?", (put_text(path),))
