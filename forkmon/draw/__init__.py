@@ -1,0 +1,1 @@
+"""Numbers -> lines of text; no Textual, no I/O."""
