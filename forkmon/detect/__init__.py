@@ -1,0 +1,1 @@
+"""Pure functions from stored series to alerts and a verdict."""

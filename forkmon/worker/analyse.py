@@ -1,0 +1,197 @@
+"""One checkpoint from its files to its rows: read, summarise, group, store, promote."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from forkmon.engines.protocol import Engine
+from forkmon.errors import CheckpointError
+from forkmon.formats import reading
+from forkmon.formats.refs import Listing, TensorRef
+from forkmon.runs.refs import CheckpointRef
+from forkmon.stats.names import ancestors, tree_key
+from forkmon.stats.reduced import Reduced
+from forkmon.stats.row import StatRow
+from forkmon.stats.summary import Finished, Group, empty_group, group_of
+from forkmon.store.values import Candidate, TensorKey
+from forkmon.store.writer import Writer
+
+FLUSH_SECONDS = 0.25
+"""How long finished rows wait before a small transaction shows them to the UI."""
+
+Row = tuple[TensorKey, StatRow, Reduced | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do with one checkpoint, decided before its bytes are read."""
+
+    ref: CheckpointRef
+    candidate: Candidate
+    focus: str | None = None
+    """The tensor under the cursor: first, so that its reader waits least."""
+    quarantined: frozenset[str] = frozenset()
+    """Tensors at which a worker died twice: left out until the file changes."""
+    note_each: bool = False
+    """Write down each tensor before it is touched: a worker died in this file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Analysed:
+    """What became of a plan that was carried out."""
+
+    tensors: int
+    partial: str | None
+
+
+Report = Callable[[int, int], None]
+"""Called with (tensors done, tensors in all) now and then; raises to stop."""
+
+
+def analyse(plan: Plan, writer: Writer, engine: Engine, report: Report) -> Analysed:
+    """Analyse a checkpoint and promote it; CheckpointError or what `report` raises drops it.
+
+    Either the checkpoint is promoted whole, with files that did not change while they were
+    read, or nothing of it stays.
+    """
+    began = time.monotonic()
+    listing = reading.listing(plan.ref)
+    attempt = writer.begin(**plan.candidate)
+    try:
+        with reading.OpenFiles(plan.ref) as files:
+            _store_rows(plan, listing, files, Batch(writer, attempt), engine, report)
+            files.verify()
+    except BaseException:
+        writer.drop(attempt)
+        raise
+    skipped = [(s.name, s.dtype, s.reason) for s in listing.skipped]
+    skipped += [(name, "", "a worker died at it twice") for name in sorted(plan.quarantined)]
+    partial = f"{len(skipped):,} tensors not analysed" if skipped else None
+    writer.promote(
+        attempt,
+        seconds=time.monotonic() - began,
+        status="partial" if partial else "complete",
+        reason=partial,
+        skipped=skipped,
+    )
+    return Analysed(len(listing.tensors) - len(plan.quarantined), partial)
+
+
+def _store_rows(
+    plan: Plan,
+    listing: Listing,
+    files: reading.OpenFiles,
+    rows_out: Batch,
+    engine: Engine,
+    report: Report,
+) -> None:
+    ordered = sorted(
+        (t for t in listing.tensors if t.name not in plan.quarantined),
+        key=lambda t: (t.role, tree_key(t.name)),
+    )
+    if not ordered:
+        raise CheckpointError("it holds no tensor that forkmon can read")
+    done = 0
+    for row in rows(_measured(plan, files, ordered, rows_out, engine)):
+        rows_out.add(row)
+        if row[0].kind == "tensor":
+            done += 1
+        if rows_out.due():
+            rows_out.flush()
+            report(done, len(ordered))
+    rows_out.flush()
+    report(done, len(ordered))
+
+
+def _measured(
+    plan: Plan,
+    files: reading.OpenFiles,
+    ordered: Sequence[TensorRef],
+    rows_out: Batch,
+    engine: Engine,
+) -> Iterator[tuple[TensorRef, Finished]]:
+    """Yield every tensor's numbers in tree order, the focused one also first of all."""
+    if plan.note_each:
+        for tensor in ordered:
+            rows_out.about_to_read(tensor.name)
+            yield from engine.run(files, [tensor])
+        return
+    early = dict(engine.run(files, [t for t in ordered if t.name == plan.focus]))
+    for tensor, finished in early.items():
+        rows_out.add(tensor_row(tensor, finished))
+        rows_out.flush()
+    with closing(engine.run(files, [t for t in ordered if t not in early])) as rest:
+        for tensor in ordered:
+            yield (tensor, early[tensor]) if tensor in early else next(rest)
+
+
+def rows(measured: Iterator[tuple[TensorRef, Finished]]) -> Iterator[Row]:
+    """Yield a row for each tensor and, when its last tensor has passed, for each block.
+
+    Tensors must come in tree order: then only the blocks around the current one are open.
+    """
+    open_blocks: list[OpenBlock] = []
+    for tensor, finished in measured:
+        yield tensor_row(tensor, finished)
+        path = [(tensor.role, name) for name in ancestors(tensor.name)]
+        while open_blocks and (open_blocks[-1].role, open_blocks[-1].name) not in path:
+            yield open_blocks.pop().row()
+        for role, name in path[len(open_blocks) :]:
+            open_blocks.append(OpenBlock(role, name))
+        alone = group_of(finished)
+        for block in open_blocks:
+            block.group = block.group.merge(alone)
+    while open_blocks:
+        yield open_blocks.pop().row()
+
+
+@dataclass(slots=True)
+class OpenBlock:
+    """A block some of whose tensors are still to come."""
+
+    role: str
+    name: str
+    group: Group = field(default_factory=empty_group)
+
+    def row(self) -> Row:
+        """Return the block's row."""
+        finished = self.group.finish()
+        key = TensorKey(self.name, "block", self.role)
+        return key, finished.row(), finished.reduced()
+
+
+def tensor_row(tensor: TensorRef, finished: Finished) -> Row:
+    """Return a tensor's row."""
+    key = TensorKey(tensor.name, "tensor", tensor.role, tensor.dtype, tensor.shape)
+    return key, finished.row(), finished.reduced()
+
+
+class Batch:
+    """Rows on their way to the store, in transactions small enough not to delay readers."""
+
+    def __init__(self, writer: Writer, attempt: int) -> None:
+        self._writer = writer
+        self._attempt = attempt
+        self._rows: list[Row] = []
+        self._since = time.monotonic()
+
+    def add(self, row: Row) -> None:
+        """Take a row."""
+        self._rows.append(row)
+
+    def about_to_read(self, tensor: str) -> None:
+        """Leave word of the tensor that is to blame if the process dies now."""
+        self._writer.working_on(self._attempt, tensor)
+
+    def due(self) -> bool:
+        """Return whether the rows have waited long enough."""
+        return time.monotonic() - self._since >= FLUSH_SECONDS
+
+    def flush(self) -> None:
+        """Store the rows."""
+        self._writer.add(self._attempt, self._rows)
+        self._rows = []
+        self._since = time.monotonic()

@@ -1,0 +1,261 @@
+"""A run being analysed: poll, place, queue, analyse, detect, tell."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from forkmon import wire
+from forkmon.engines.protocol import Engine
+from forkmon.errors import CheckpointError, IncompleteError, TornError, VanishedError
+from forkmon.runs.metrics import read_metrics
+from forkmon.runs.order import Placed, Placement, place
+from forkmon.runs.poll import Poller, Sight
+from forkmon.runs.refs import Broken, CheckpointRef, Fingerprint
+from forkmon.store.values import Candidate, KnownCheckpoint, QuarantineRow
+from forkmon.store.writer import Writer
+from forkmon.text import safe
+from forkmon.worker.analyse import Analysed, Plan, analyse
+from forkmon.worker.backends import Device
+from forkmon.worker.judge import refresh_alerts
+
+MAX_DEATHS = 2
+"""Workers that may die at one tensor before it is left out."""
+
+Notify = Callable[[wire.Event], None]
+
+
+class Session:
+    """Analyses one run into one store; effects only through its collaborators."""
+
+    def __init__(  # noqa: PLR0913 -- a composition: each of its collaborators by name
+        self,
+        root: Path,
+        writer: Writer,
+        poller: Poller,
+        *,
+        engine: Callable[[], Engine],
+        device: Device,
+        notify: Notify,
+        interrupted: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.focus: str | None = None
+        """The tensor under the cursor."""
+        self._root = root
+        self._writer = writer
+        self._reader = writer.reader()
+        self._poller = poller
+        self._open_engine = engine
+        self._engine: Engine | None = None
+        self._device = device
+        self._notify = notify
+        self._interrupted = interrupted
+        self._known = writer.known()
+        self._backlog: set[str] | None = None if not self._known else set()
+        """Digests of what was there when forkmon came: one segment, in step order."""
+        self._queue: dict[Path, CheckpointRef] = {}
+        self._last_polled: wire.Polled | None = None
+        self._ignored: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def pending(self) -> int:
+        """Return how many settled checkpoints wait for analysis."""
+        return len(self._queue)
+
+    def look(self) -> Sight:
+        """Look at the run directory once; queue what settled, store what is broken."""
+        sight = self._poller.poll()
+        if self._backlog is None:
+            self._backlog = {ref.fingerprint.digest for ref in sight.ready}
+        for ref in sight.ready:
+            if not self._is_known(ref.path, ref.step, ref.fingerprint):
+                self._queue[ref.path] = ref
+        for path in [p for p in self._queue if p not in sight.present]:
+            del self._queue[path]
+        failures = [b for b in sight.broken if not self._is_known(b.path, b.step, b.fingerprint)]
+        for broken in failures:
+            self._fail_broken(broken)
+        self._remember_surroundings(sight)
+        if failures:
+            self.refresh()
+        return sight
+
+    def refresh(self) -> int:
+        """Recompute alerts and curves from the store; return the number of alerts."""
+        rows = self._reader.timeline()
+        newest = Path(rows[-1].path) if rows else None
+        self._writer.set_metrics(read_metrics(self._root, newest))
+        return refresh_alerts(self._reader, self._writer)
+
+    def analyse_next(self) -> bool:
+        """Analyse the newest waiting checkpoint; False when none waits."""
+        if not self._queue:
+            return False
+        path = max(self._queue, key=lambda p: (self._queue[p].step, str(p)))
+        ref = self._queue.pop(path)
+        placement = place(self._placed(), ref, live=self._is_live(ref.fingerprint))
+        candidate = self._candidate(ref, placement)
+        try:
+            done = self._analyse(ref, candidate)
+        except (TornError, IncompleteError) as error:
+            self._poller.requeue(path)
+            self._notify(wire.Log(safe(error)))
+        except VanishedError as error:
+            self._notify(wire.Log(f"{safe(path.name)} was rotated away: {safe(error)}"))
+        except CheckpointError as error:
+            self._fail(path, candidate, str(error))
+        else:
+            self._known = self._writer.known()
+            self._notify(wire.Stored(ref.step, self.refresh()))
+            if done.partial:
+                self._notify(wire.Log(f"step {ref.step:,}: {done.partial}"))
+        if self._last_polled is not None:
+            self._tell_polled(replace(self._last_polled, queued=self.pending))
+        return True
+
+    def retry(self) -> None:
+        """Look at what failed as if it were new, tensors in quarantine included."""
+        for known in self._known:
+            if known.row.status == "failed":
+                self._poller.forget(Path(known.row.path))
+        for row in self._writer.quarantined():
+            self._writer.clear_quarantine(row.path)
+        self._known = [k for k in self._known if k.row.status != "failed"]
+
+    def _analyse(self, ref: CheckpointRef, candidate: Candidate) -> Analysed:
+        deaths = [
+            q for q in self._writer.quarantined()
+            if q.path == str(ref.path) and q.digest == ref.fingerprint.digest
+        ]  # fmt: skip
+        plan = Plan(
+            ref,
+            candidate,
+            focus=self.focus,
+            quarantined=frozenset(q.tensor for q in deaths if q.deaths >= MAX_DEATHS and q.tensor),
+            note_each=bool(deaths),
+        )
+        if self._engine is None:
+            self._engine = self._open_engine()
+        return analyse(plan, self._writer, self._engine, self._reporter(ref.step))
+
+    def _reporter(self, step: int) -> Callable[[int, int], None]:
+        began = time.monotonic()
+
+        def report(done: int, total: int) -> None:
+            self._interrupted()
+            spent = time.monotonic() - began
+            left = spent / done * (total - done) if done else None
+            self._notify(wire.Progress(step, done, total, left))
+
+        return report
+
+    def _is_live(self, seen: Fingerprint) -> bool:
+        return self._backlog is not None and seen.digest not in self._backlog
+
+    def _is_known(self, path: Path, step: int | None, seen: Fingerprint) -> bool:
+        return any(
+            (k.row.path == str(path) and k.digest == seen.digest) or self._moved_here(k, step, seen)
+            for k in self._known
+        )
+
+    @staticmethod
+    def _moved_here(known: KnownCheckpoint, step: int | None, seen: Fingerprint) -> bool:
+        """Return whether a stored checkpoint's files now lie elsewhere: the run was moved."""
+        return (
+            known.row.step == step
+            and known.row.status in ("complete", "partial")
+            and known.content_digest == seen.content_digest
+        )
+
+    def _placed(self) -> list[Placed]:
+        return [
+            Placed(
+                segment=k.row.segment,
+                generation=k.row.generation,
+                step=k.row.step,
+                version=k.row.version,
+                mtime_ns=int(k.row.mtime * 1e9),
+                present=k.row.present,
+            )
+            for k in self._known
+        ]
+
+    def _candidate(self, ref: CheckpointRef, at: Placement) -> Candidate:
+        return Candidate(
+            segment=at.segment,
+            generation=at.generation,
+            parent_segment=at.parent_segment,
+            step=ref.step,
+            version=at.version,
+            path=str(ref.path),
+            format=ref.format,
+            digest=ref.fingerprint.digest,
+            content_digest=ref.fingerprint.content_digest,
+            bytes=ref.fingerprint.bytes,
+            mtime=ref.fingerprint.mtime_ns / 1e9,
+            epoch=ref.epoch,
+            device=self._device.name,
+        )
+
+    def _fail_broken(self, broken: Broken) -> None:
+        newest = max((k.row.step for k in self._known), default=0)
+        step = newest if broken.step is None else broken.step
+        ref = CheckpointRef(broken.path, step, "", (), broken.fingerprint, "heuristic")
+        placement = place(self._placed(), ref, live=self._is_live(broken.fingerprint))
+        self._fail(broken.path, self._candidate(ref, placement), broken.reason)
+
+    def _fail(self, path: Path, candidate: Candidate, reason: str) -> None:
+        self._writer.fail(**candidate, reason=safe(reason))
+        self._known = self._writer.known()
+        self._notify(wire.Failed(safe(path.name), safe(reason)))
+
+    def _remember_surroundings(self, sight: Sight) -> None:
+        ignored = tuple((str(i.path), i.reason) for i in sight.ignored)
+        if ignored != self._ignored:
+            self._writer.set_ignored(ignored)
+            self._ignored = ignored
+        present = {os.fspath(path) for path in sight.present}
+        if any(k.row.present != (k.row.path in present) for k in self._known):
+            self._writer.mark_present(present)
+            self._known = self._writer.known()
+        note = sight.note or (_waiting(sight) if sight.waiting else "")
+        self._tell_polled(wire.Polled(self.pending, len(sight.waiting), len(ignored), note))
+
+    def _tell_polled(self, polled: wire.Polled) -> None:
+        if polled != self._last_polled:
+            self._last_polled = polled
+            self._notify(polled)
+
+
+def _waiting(sight: Sight) -> str:
+    first = sight.waiting[0]
+    more = f" and {len(sight.waiting) - 1} more" if len(sight.waiting) > 1 else ""
+    return f"{safe(first.path.name)}: {safe(first.reason)}{more}"
+
+
+def recover(writer: Writer, died_of: str) -> None:
+    """Drop what a dead worker left; note the tensor it died at if its death was a crash.
+
+    A worker that was killed from outside (SIGKILL, most often for memory) blames no tensor.
+    """
+    for left in writer.attempts_left():
+        if died_of in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE"):
+            deaths = 1 + sum(
+                q.deaths for q in writer.quarantined()
+                if (q.path, q.digest, q.tensor)
+                == (left.row.path, left.digest, left.working_on or "")
+            )  # fmt: skip
+            writer.quarantine(
+                QuarantineRow(
+                    path=left.row.path,
+                    digest=left.digest,
+                    tensor=left.working_on or "",
+                    signal=died_of,
+                    deaths=deaths,
+                    reason=f"the worker died of {died_of}",
+                )
+            )
+        writer.drop(left.row.id)
