@@ -1,0 +1,199 @@
+"""argv -> one command: `forkmon PATH` opens the TUI, words name the other commands."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from forkmon import __version__
+from forkmon.errors import Exit, ForkmonError, UsageError
+from forkmon.text import safe
+
+Run = Callable[[argparse.Namespace], int]
+
+DESCRIPTION = (
+    "Watch a checkpoint directory from the terminal: every layer's weight distribution, live. "
+    "`forkmon PATH` opens the monitor; the commands below do the rest."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run forkmon and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        options = _parser().parse_args(_with_command(arguments))
+        run: Run = options.run_command
+        return run(options)
+    except _TerminatedError:
+        return Exit.TERMINATED
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): no error, and nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    except ForkmonError as error:
+        print(f"forkmon: error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM arrived: unwind, so that stores and temporary directories are closed."""
+
+
+def _terminated(_number: int, _frame: object) -> NoReturn:
+    raise _TerminatedError
+
+
+def _with_command(arguments: list[str]) -> list[str]:
+    """Return the arguments with `watch` put before a bare PATH."""
+    words = [a for a in arguments if not a.startswith("-")]
+    if not arguments or (words and words[0] in COMMANDS):
+        return arguments
+    if not words and set(arguments) & {"-h", "--help", "--version"}:
+        return arguments
+    return ["watch", *arguments]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Writes errors the way all of forkmon does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{safe(message, 400)} (`{self.prog} --help` shows how)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="forkmon", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"forkmon {__version__}")
+    parser.set_defaults(run_command=_nothing_to_do)
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)
+    for name, (add, _) in COMMANDS.items():
+        add(commands.add_parser(name, help=COMMANDS[name][1], description=COMMANDS[name][1]))
+    return parser
+
+
+def _nothing_to_do(_options: argparse.Namespace) -> int:
+    raise UsageError("name a run directory: forkmon PATH (or `forkmon demo`, or --help)")
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", type=Path, metavar="FILE", help="where the history is kept")
+    parser.add_argument("--interval", type=float, metavar="SECONDS", help="between two looks")
+    parser.add_argument("--settle", type=float, metavar="SECONDS",
+                        help="how long a checkpoint without a marker must not change")  # fmt: skip
+    parser.add_argument("--threads", type=float, metavar="N", help="threads that count elements")
+    parser.add_argument("--device", metavar="auto|cpu", help="where to compute")
+
+
+def _screen(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ascii", action="store_const", const=True, help="ASCII characters only")
+    parser.add_argument("--theme", metavar="NAME", help="a theme of themes/*.toml")
+    parser.add_argument("--mouse", action="store_const", const=True, help="the mouse selects rows")
+
+
+def _watch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path, help="a run directory, or one checkpoint")
+    _common(parser)
+    _screen(parser)
+
+    def run(options: argparse.Namespace) -> int:
+        from forkmon.commands import watch
+
+        return watch.run(options)
+
+    parser.set_defaults(run_command=run)
+
+
+def _view(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("store", type=Path, help="a store that `forkmon` or `record` wrote")
+    _screen(parser)
+
+    def run(options: argparse.Namespace) -> int:
+        from forkmon.commands import view
+
+        return view.run(options)
+
+    parser.set_defaults(run_command=run)
+
+
+def _scan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path, help="a run directory, or one checkpoint")
+    _common(parser)
+    parser.add_argument("--no-store", action="store_true", help="keep no history of this scan")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    output.add_argument("--jsonl", action="store_true", help="one JSON object a line, as they come")
+    parser.add_argument("--fail-on", choices=("warn", "error"),
+                        help="exit with 3 when there is an alert at least so severe")  # fmt: skip
+    parser.add_argument("--filter", metavar="REGEX", help="only tensors whose name matches")
+    parser.add_argument("--last", type=_positive, metavar="N", help="only the N newest checkpoints")
+
+    def run(options: argparse.Namespace) -> int:
+        from forkmon.commands import scan
+
+        return scan.run(options)
+
+    parser.set_defaults(run_command=run)
+
+
+def _record(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path, help="a run directory")
+    _common(parser)
+
+    def run(options: argparse.Namespace) -> int:
+        from forkmon.commands import record
+
+        return record.run(options)
+
+    parser.set_defaults(run_command=run)
+
+
+def _show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", type=Path, help="a checkpoint directory or file")
+    parser.add_argument("tensor", nargs="?", help="one tensor's name; all of them without it")
+    parser.add_argument("--ascii", action="store_const", const=True, help="ASCII characters only")
+    parser.add_argument("--threads", type=float, metavar="N", help="threads that count elements")
+
+    def run(options: argparse.Namespace) -> int:
+        from forkmon.commands import show
+
+        return show.run(options)
+
+    parser.set_defaults(run_command=run)
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", metavar="NAME", default="tiny-lm", help="a run of sample_runs/")
+    parser.add_argument("--every", type=float, default=1.5, metavar="SECONDS",
+                        help="between two checkpoints of the replay")  # fmt: skip
+    _screen(parser)
+
+    def run(options: argparse.Namespace) -> int:
+        from forkmon.commands import demo
+
+        return demo.run(options)
+
+    parser.set_defaults(run_command=run)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("a number from 1 on")
+    return number
+
+
+COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
+    "watch": (_watch, "The monitor on a run directory; the word may be left out."),
+    "scan": (_scan, "Analyse what is there, once, and print a triage report."),
+    "record": (_record, "Analyse for ever without a screen: the recorder of a batch job."),
+    "view": (_view, "The monitor on a stored history alone."),
+    "show": (_show, "One checkpoint's statistics and histograms, without a store."),
+    "demo": (_demo, "Replay a sample run live and open the monitor on it."),
+}

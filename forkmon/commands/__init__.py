@@ -1,0 +1,1 @@
+"""One module a subcommand: parse nothing, decide nothing the pipeline decides, print."""

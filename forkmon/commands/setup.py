@@ -1,0 +1,50 @@
+"""What commands share: settings from flags, the store's place, refusing a missing terminal."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from forkmon import config
+from forkmon.config import Settings
+from forkmon.errors import ForkmonError, UsageError
+from forkmon.store.place import store_path
+from forkmon.text import safe
+
+
+def settings(options: argparse.Namespace) -> Settings:
+    """Return the settings in force, warnings about the config file said on stderr."""
+    flags = {option.name: getattr(options, option.name, None) for option in config.OPTIONS}
+    found = config.load(flags, os.environ)
+    for warning in found.warnings:
+        print(f"forkmon: warning: {warning}", file=sys.stderr)
+    return found
+
+
+def existing(path: Path) -> Path:
+    """Return the path if something is there, else say so."""
+    try:
+        path.stat()
+    except OSError as error:
+        reason = error.strerror or "not readable"
+        raise ForkmonError(
+            f"{safe(path)}: {reason.lower()}; name a run directory or a checkpoint"
+        ) from None
+    return path
+
+
+def store_of(options: argparse.Namespace, run: Path) -> Path:
+    """Return the store that the command line or the run's path names."""
+    named: Path | None = options.store
+    return named or store_path(run)
+
+
+def need_terminal(path: Path | None = None) -> None:
+    """Refuse a screen where there is none, and name what works there."""
+    scan = f"forkmon scan {safe(path)}" if path else "forkmon scan PATH"
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(f"the monitor needs a terminal; use `{scan}` here")
+    if os.environ.get("TERM", "dumb") in ("dumb", ""):
+        raise UsageError(f"TERM={safe(os.environ.get('TERM', ''))} cannot show it; use `{scan}`")

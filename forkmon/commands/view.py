@@ -1,0 +1,35 @@
+"""`forkmon view`: the monitor on a stored history alone; nothing is watched or written."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from functools import partial
+
+from forkmon.commands import setup
+from forkmon.store.reader import Reader
+
+
+def run(options: argparse.Namespace) -> int:
+    """Open the monitor on a store."""
+    setup.need_terminal()
+    settings = setup.settings(options)
+    store = setup.existing(options.store)
+    with Reader.open(store) as reader:
+        name = reader.run().name
+    from forkmon.tui.app import run as run_app
+    from forkmon.tui.launch import Launch
+
+    return run_app(
+        Launch(
+            run=store,
+            store=store,
+            open_source=partial(Reader.open, store),
+            title=name,
+            theme=settings.text("theme"),
+            ascii=settings.flag("ascii"),
+            no_color="NO_COLOR" in os.environ,
+            mouse=settings.flag("mouse"),
+            warnings=settings.warnings,
+        )
+    )
