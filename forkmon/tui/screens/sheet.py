@@ -1,0 +1,117 @@
+"""A sheet over the screen: lines to read (help, an explanation) or to choose from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.binding import Binding
+from textual.screen import ModalScreen
+
+from forkmon.draw.cells import fit
+from forkmon.draw.ink import Ink, Line, Span
+from forkmon.tui.widgets.line_view import NO_CURSOR, LineView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from textual import events
+    from textual.app import ComposeResult
+
+    from forkmon.draw.glyphs import Glyphs
+    from forkmon.tui.theme import Palette
+
+MARGIN = 4
+"""Columns and rows of the screen that stay visible around a sheet, both sides together."""
+
+WIDEST = 100
+
+
+class Sheet(ModalScreen[int | None], inherit_bindings=False):
+    """Shows lines made for its width; scrolls; with `choices`, enter dismisses with an index."""
+
+    DEFAULT_CSS = """
+    Sheet { align: center middle; background: $background 60%; }
+    Sheet LineView { background: $surface; padding: 1 2; }
+    """
+    BINDINGS = [
+        Binding("up,k", "move(-1)", show=False),
+        Binding("down,j", "move(1)", show=False),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown,space", "page(1)", show=False),
+        Binding("home", "move(-100000)", show=False),
+        Binding("end", "move(100000)", show=False),
+        Binding("enter", "choose", show=False),
+        Binding("escape,q,question_mark,e,o,v,ctrl+c", "close", show=False),
+    ]
+
+    def __init__(
+        self,
+        lines: Callable[[int], Sequence[Line]],
+        palette: Palette,
+        glyphs: Glyphs,
+        *,
+        choices: bool = False,
+        chosen: int = 0,
+    ) -> None:
+        super().__init__()
+        self._make = lines
+        self._palette = palette
+        self._glyphs = glyphs
+        self._choices = choices
+        self._at = chosen
+        self._top = 0
+
+    def compose(self) -> ComposeResult:
+        """Hold one view of lines."""
+        yield LineView(id="sheet")
+
+    def on_mount(self) -> None:
+        """Paint once the size is known."""
+        self.query_one(LineView).dye(self._palette)
+        self._paint()
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Wrap again."""
+        self._paint()
+
+    def _paint(self) -> None:
+        width = max(20, min(WIDEST, self.size.width - MARGIN) - 4)
+        lines = list(self._make(width))
+        room = max(1, self.size.height - MARGIN - 3)
+        self._at = max(0, min(self._at, len(lines) - 1))
+        if self._choices:
+            self._top = max(min(self._top, self._at), self._at - room + 1)
+        self._top = max(0, min(self._top, len(lines) - room))
+        shown = [fit(line, width, self._glyphs) for line in lines[self._top : self._top + room]]
+        view = self.query_one(LineView)
+        view.styles.width = width + 4
+        view.styles.height = len(shown) + 4
+        cursor = self._at - self._top if self._choices else NO_CURSOR
+        view.show([*shown, (), self._foot(len(lines), room, width)], cursor)
+
+    def _foot(self, total: int, room: int, width: int) -> Line:
+        more = (
+            f"   {self._top + 1}-{min(total, self._top + room)} of {total}" if total > room else ""
+        )
+        keys = "enter chooses   esc closes" if self._choices else "esc closes"
+        return fit((Span(keys + more, Ink.MUTED),), width, self._glyphs)
+
+    def action_move(self, by: int) -> None:
+        """Scroll, or move the choice."""
+        if self._choices:
+            self._at += by
+        else:
+            self._top += by
+        self._paint()
+
+    def action_page(self, by: int) -> None:
+        """Scroll by a page."""
+        self.action_move(by * max(1, self.size.height - MARGIN - 4))
+
+    def action_choose(self) -> None:
+        """Answer with the choice; a sheet to read just closes."""
+        self.dismiss(self._at if self._choices else None)
+
+    def action_close(self) -> None:
+        """Close without an answer."""
+        self.dismiss(None)

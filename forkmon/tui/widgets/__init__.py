@@ -1,0 +1,1 @@
+"""Views: they receive frozen values and draw."""
