@@ -27,9 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        options = _parser().parse_args(_with_command(arguments))
-        run: Run = options.run_command
-        return run(options)
+        return _answer(arguments)
     except _TerminatedError:
         return Exit.TERMINATED
     except KeyboardInterrupt:
@@ -43,6 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
 
 
+def _answer(arguments: list[str]) -> int:
+    try:
+        options = _parser().parse_args(_with_command(arguments))
+        run: Run = options.run_command
+        return run(options)
+    finally:
+        sys.stdout.flush()  # here, where a reader that went away is no error
+
+
 class _TerminatedError(BaseException):
     """SIGTERM arrived: unwind, so that stores and temporary directories are closed."""
 
@@ -52,11 +59,8 @@ def _terminated(_number: int, _frame: object) -> NoReturn:
 
 
 def _with_command(arguments: list[str]) -> list[str]:
-    """Return the arguments with `watch` put before a bare PATH."""
-    words = [a for a in arguments if not a.startswith("-")]
-    if not arguments or (words and words[0] in COMMANDS):
-        return arguments
-    if not words and set(arguments) & {"-h", "--help", "--version"}:
+    """Return the arguments with `watch` before them, unless they begin with a command."""
+    if not arguments or arguments[0] in COMMANDS or arguments[0] in ("-h", "--help", "--version"):
         return arguments
     return ["watch", *arguments]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     """Show a sample run as it trained; without a terminal, print what would be seen."""
     settings = setup.settings(options)
     source = _sample(options.run)
-    on_screen = sys.stdin.isatty() and sys.stdout.isatty()
+    on_screen = setup.has_terminal()
     every = options.every if on_screen else min(options.every, HEADLESS_EVERY)
     with _scratch() as scratch:
         target = scratch / source.name

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
             lines.close()
         else:
             _print(reader, choice, as_json=options.json)
-        return _exit_code(reader, options.fail_on)
+        return _exit_code(reader, choice, options.fail_on)
 
 
 def analyse_all(
@@ -137,7 +137,7 @@ def _print(reader: Reader, choice: report.Choice, *, as_json: bool) -> None:
         print(line)
 
 
-def _exit_code(reader: Reader, fail_on: str | None) -> int:
+def _exit_code(reader: Reader, choice: report.Choice, fail_on: str | None) -> int:
     checkpoints = reader.checkpoints()
     if not any(row.status != "failed" for row in checkpoints):
         reasons = [f"{safe(Path(r.path).name)}: {safe(r.reason)}" for r in checkpoints]
@@ -147,7 +147,7 @@ def _exit_code(reader: Reader, fail_on: str | None) -> int:
     if fail_on is None:
         return Exit.OK
     limit = Severity[fail_on.upper()]
-    bad = any(alert.severity >= limit for alert in reader.alerts())
+    bad = any(alert.severity >= limit for alert in report.alerts_of(reader, choice))
     return Exit.ALERTS if bad else Exit.OK
 
 

@@ -46,5 +46,14 @@ def need_terminal(path: Path | None = None) -> None:
     scan = f"forkmon scan {safe(path)}" if path else "forkmon scan PATH"
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError(f"the monitor needs a terminal; use `{scan}` here")
-    if os.environ.get("TERM", "dumb") in ("dumb", ""):
-        raise UsageError(f"TERM={safe(os.environ.get('TERM', ''))} cannot show it; use `{scan}`")
+    if _term() in ("dumb", ""):
+        raise UsageError(f"TERM={safe(_term())} cannot show the monitor; use `{scan}` here")
+
+
+def has_terminal() -> bool:
+    """Return whether there is a terminal that can show the monitor."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and _term() not in ("dumb", "")
+
+
+def _term() -> str:
+    return os.environ.get("TERM", "")

@@ -78,7 +78,7 @@ def judge(seen: Evidence, settle: float) -> Verdict:
     wanted = min(MARKED_SECONDS, settle) if complete == "marker" else settle
     if (is_old and seen.first_sight) or (seen.looks >= 2 and seen.quiet >= wanted):
         return Ready(complete)
-    return Wait(f"settling: unchanged for {seen.quiet:.0f} of {wanted:.0f} s")
+    return Wait(f"settling: unchanged for {seen.quiet:.0f} of {wanted:g} s")
 
 
 def marker_of(newest_ns: int, markers: list[int | None], *, required: int | None = None) -> Marker:

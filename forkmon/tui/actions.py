@@ -98,6 +98,12 @@ def keymap(overrides: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     return good, bad
 
 
+def keys_of(name: str, overrides: Mapping[str, str]) -> frozenset[str]:
+    """Return the Textual names of an action's keys, after the user's keymap."""
+    own = overrides.get(name, "").strip() or BY_ID[name].keys
+    return frozenset(key.strip() for key in own.split(","))
+
+
 def shown_keys(action: Action, overrides: Mapping[str, str]) -> str:
     """Return an action's keys as help and hints write them, after the user's keymap."""
     own = overrides.get(action.id)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from forkmon.tui import model, tree_view
+from forkmon.tui.alert_groups import grouped
 from forkmon.tui.scene import Scene
 from forkmon.tui.widgets.alerts import ordered
 from forkmon.tui.widgets.layer_tree import Cell, change_of, window
@@ -74,7 +75,7 @@ class Desk:
         view = model.landed(self.view, scene.timeline)
         if view.closed is None and scene.tree.nodes:
             view = replace(view, closed=scene.tree.initially_closed())
-        self._count_new(scene.alerts)
+        self._count_new(grouped(scene.alerts))
         for memory in (self._stats, self._codes, self._series, self._cells, self._columns):
             memory.clear()
         self.look(view, keep=False)
@@ -120,9 +121,9 @@ class Desk:
 
     @property
     def alerts(self) -> tuple[Alert, ...]:
-        """Return all alerts, worst and newest first."""
+        """Return all alerts, worst and newest first, those of one event as one."""
         if self._alerts is None:
-            self._alerts = ordered((*self.scene.alerts, *self.extra))
+            self._alerts = grouped(ordered((*self.scene.alerts, *self.extra)))
         return self._alerts
 
     @property

@@ -27,7 +27,7 @@ RECENT_INTERVALS = 10
 RECENT_SECONDS = 86_400.0
 """A run whose newest checkpoint is older was finished before anybody looked."""
 
-SHORTEST_STALL = 10.0
+SHORTEST_STALL = 60.0
 """Seconds; a burst of checkpoints must not make the next pause a stall."""
 
 

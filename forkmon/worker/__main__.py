@@ -8,8 +8,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 import forkmon
 from forkmon import wire
@@ -22,6 +23,7 @@ from forkmon.worker.backends import KERNEL_VERSION, choose_device, open_engine
 from forkmon.worker.mailbox import Mailbox, StopRequestedError
 from forkmon.worker.politeness import be_polite
 from forkmon.worker.session import Notify, Session, recover
+from forkmon.worker.speaker import Speaker
 
 EX_CONFIG = 78
 """Exit code for what a restart cannot mend (sysexits.h)."""
@@ -34,30 +36,32 @@ BEAT_SECONDS = 10.0
 def main(argv: list[str] | None = None) -> int:
     """Run a worker until it is told to stop, its stdin ends or it is signalled."""
     options = _arguments(argv)
-    say = _speaker()
     be_polite()
     mailbox = Mailbox()
+    speaker = Speaker(_take_stdout(), mailbox)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, mailbox.on_signal)
     try:
-        with ExitStack() as stack:
-            wake = Wake(options.run)
-            stack.callback(wake.close)
-            mailbox.on_arrival(wake.interrupt)
-            mailbox.listen(sys.stdin.buffer)
-            while True:
-                _write_until_it_fails(options, say, mailbox, wake)
+        _run(options, speaker.say, mailbox)
     except StopRequestedError:
-        with suppress(StopRequestedError):  # nobody may be there to hear it
-            say(wire.Bye("asked to stop"))
+        speaker.say(wire.Bye("asked to stop"))
         return Exit.OK
-    except StoreError as error:
+    except ForkmonError as error:
         print(f"forkmon: error: {error}", file=sys.stderr)  # noqa: T201 -- the supervisor keeps it
         return EX_CONFIG if isinstance(error, StoreNewerError) else Exit.RUNTIME
-    except ForkmonError as error:
-        print(f"forkmon: error: {error}", file=sys.stderr)  # noqa: T201
-        return Exit.RUNTIME
-    return Exit.OK
+    finally:
+        speaker.close()
+
+
+def _run(options: argparse.Namespace, say: Notify, mailbox: Mailbox) -> NoReturn:
+    with ExitStack() as stack:
+        wake = Wake(options.run)
+        stack.callback(wake.close)
+        mailbox.on_arrival(wake.interrupt)
+        # Unbuffered: a thread that waits in a buffered read aborts the process as it exits.
+        mailbox.listen(open(sys.stdin.fileno(), "rb", buffering=0, closefd=False))  # noqa: SIM115
+        while True:
+            _write_until_it_fails(options, say, mailbox, wake)
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -71,18 +75,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _speaker() -> Notify:
-    """Return a function that writes events to stdout, which belongs to the protocol from now on."""
-    out = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not break a line
-
-    def say(event: wire.Event) -> None:
-        try:
-            out.write(wire.encode(event))
-        except BrokenPipeError:
-            raise StopRequestedError from None
-
-    return say
+def _take_stdout() -> int:
+    """Return a descriptor of stdout, which belongs to the protocol: prints go to stderr instead."""
+    fd = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return fd
 
 
 def _open_writer(options: argparse.Namespace, say: Notify, mailbox: Mailbox, wake: Wake) -> Writer:

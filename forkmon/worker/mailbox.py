@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from io import FileIO
 from types import FrameType
-from typing import BinaryIO
 
 from forkmon import wire
 
@@ -27,7 +27,7 @@ class Mailbox:
         """Call `call` (from any thread) whenever something arrives."""
         self._arrived = call
 
-    def listen(self, stream: BinaryIO) -> None:
+    def listen(self, stream: FileIO) -> None:
         """Read commands from `stream` in a thread; its end means Stop."""
         threading.Thread(target=self._read, args=(stream,), name="mailbox", daemon=True).start()
 
@@ -53,11 +53,11 @@ class Mailbox:
         if self._stopped.is_set():
             raise StopRequestedError
 
-    def _read(self, stream: BinaryIO) -> None:
-        while line := stream.readline(wire.MAX_LINE):
+    def _read(self, stream: FileIO) -> None:
+        for line in _lines(stream):
             try:
                 message = wire.decode(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # a garbled wish is no reason to end; the UI repeats what matters
             match message:
                 case wire.Stop():
@@ -68,3 +68,12 @@ class Mailbox:
                 case _:
                     continue
         self.stop()
+
+
+def _lines(stream: FileIO) -> Iterator[bytes]:
+    rest = b""
+    while data := stream.read(wire.MAX_LINE):
+        *whole, rest = (rest + data).split(b"\n")
+        yield from whole
+        if len(rest) > wire.MAX_LINE:
+            rest = b""  # no message is so long; what follows of it is garbage too

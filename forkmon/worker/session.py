@@ -54,8 +54,11 @@ class Session:
         self._notify = notify
         self._interrupted = interrupted
         self._known = writer.known()
-        self._backlog: set[str] | None = None if not self._known else set()
-        """Digests of what was there when forkmon came: one segment, in step order."""
+        self._came_ns = int(self._reader.run().created * 1e9)
+        self._backlog: set[Path] | None = None
+        """What was there at the first look and is still to be stored. Where it is older than the
+        store it was there when forkmon came, also if a worker died since: one segment, in step
+        order."""
         self._queue: dict[Path, CheckpointRef] = {}
         self._last_polled: wire.Polled | None = None
         self._ignored: tuple[tuple[str, str], ...] = ()
@@ -69,7 +72,7 @@ class Session:
         """Look at the run directory once; queue what settled, store what is broken."""
         sight = self._poller.poll()
         if self._backlog is None:
-            self._backlog = {ref.fingerprint.digest for ref in sight.ready}
+            self._backlog = set(sight.present)
         for ref in sight.ready:
             if not self._is_known(ref.path, ref.step, ref.fingerprint):
                 self._queue[ref.path] = ref
@@ -96,7 +99,7 @@ class Session:
             return False
         path = max(self._queue, key=lambda p: (self._queue[p].step, str(p)))
         ref = self._queue.pop(path)
-        placement = place(self._placed(), ref, live=self._is_live(ref.fingerprint))
+        placement = place(self._placed(), ref, live=self._is_live(path, ref.fingerprint))
         candidate = self._candidate(ref, placement)
         try:
             done = self._analyse(ref, candidate)
@@ -109,6 +112,8 @@ class Session:
             self._fail(path, candidate, str(error))
         else:
             self._known = self._writer.known()
+            if self._backlog is not None:
+                self._backlog.discard(path)
             self._notify(wire.Stored(ref.step, self.refresh()))
             if done.partial:
                 self._notify(wire.Log(f"step {ref.step:,}: {done.partial}"))
@@ -152,8 +157,9 @@ class Session:
 
         return report
 
-    def _is_live(self, seen: Fingerprint) -> bool:
-        return self._backlog is not None and seen.digest not in self._backlog
+    def _is_live(self, path: Path, seen: Fingerprint) -> bool:
+        was_there = self._backlog is None or path in self._backlog
+        return not (was_there and seen.mtime_ns <= self._came_ns)
 
     def _is_known(self, path: Path, step: int | None, seen: Fingerprint) -> bool:
         return any(
@@ -204,7 +210,7 @@ class Session:
         newest = max((k.row.step for k in self._known), default=0)
         step = newest if broken.step is None else broken.step
         ref = CheckpointRef(broken.path, step, "", (), broken.fingerprint, "heuristic")
-        placement = place(self._placed(), ref, live=self._is_live(broken.fingerprint))
+        placement = place(self._placed(), ref, live=self._is_live(broken.path, broken.fingerprint))
         self._fail(broken.path, self._candidate(ref, placement), broken.reason)
 
     def _fail(self, path: Path, candidate: Candidate, reason: str) -> None:

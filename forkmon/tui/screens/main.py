@@ -77,6 +77,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self._painter = Painter(self, glyphs)
         self._frame: Frame | None = None
         self._editor: Editor | None = None
+        self._filter_keys = actions.keys_of("filter", launch.keymap)
         self._flash = ""
         self._flash_timer: Timer | None = None
         self._curves_due = False
@@ -270,8 +271,16 @@ class MainScreen(Screen[None], inherit_bindings=False):
         }
 
     def on_key(self, event: events.Key) -> None:
-        """While the filter is edited, keys are text."""
+        """While the filter is edited, keys are text.
+
+        The filter opens here and not by its binding, which runs only when the key has bubbled up:
+        keys that arrive together (a paste, a slow line) would overtake it.
+        """
         if self._editor is None:
+            if event.key in self._filter_keys:
+                event.stop()
+                event.prevent_default()
+                self._edit_filter()
             return
         event.stop()
         event.prevent_default()

@@ -35,7 +35,12 @@ def health(alerts: Sequence[Alert]) -> Health:
     """Return `healthy`, or how many errors, warnings and notices there are."""
     counts = {s: sum(alert.severity == s for alert in alerts) for s in Severity}
     worst = max((s for s, many in counts.items() if many), default=None)
-    bad = [f"{counts[s]} {s.word}" for s in (Severity.ERROR, Severity.WARN) if counts[s]]
+    words = {Severity.ERROR: ("error", "errors"), Severity.WARN: ("warning", "warnings")}
+    bad = [
+        f"{counts[s]} {one if counts[s] == 1 else more}"
+        for s, (one, more) in words.items()
+        if counts[s]
+    ]
     if bad:
         return Health(", ".join(bad), worst)
     infos = counts[Severity.INFO]
