@@ -172,6 +172,19 @@ def _show(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run_command=run)
 
 
+def _diff(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("a", type=Path, help="a checkpoint, or a run (its newest checkpoint)")
+    parser.add_argument("b", type=Path, help="another one")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+    def run(options: argparse.Namespace) -> int:
+        from forkmon.commands import diff
+
+        return diff.run(options)
+
+    parser.set_defaults(run_command=run)
+
+
 def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", metavar="NAME", default="tiny-lm", help="a run of sample_runs/")
     parser.add_argument("--every", type=float, default=1.5, metavar="SECONDS",
@@ -199,5 +212,6 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "record": (_record, "Analyse for ever without a screen: the recorder of a batch job."),
     "view": (_view, "The monitor on a stored history alone."),
     "show": (_show, "One checkpoint's statistics and histograms, without a store."),
+    "diff": (_diff, "Two checkpoints, or the newest of two runs: exact distances."),
     "demo": (_demo, "Replay a sample run live and open the monitor on it."),
 }

@@ -20,13 +20,11 @@ from forkmon.formats.refs import ITEM_BYTES, TensorRef
 from forkmon.kernels.protocol import Kernel
 from forkmon.stats.blocks import BLOCK
 from forkmon.stats.codes import Counts
+from forkmon.stats.parts import SPAN
 from forkmon.stats.summary import Finished, Summary, empty
 
 CHUNK_BYTES = 4 << 20
 """Bytes read at once by each thread."""
-
-SPAN_BYTES = 64 << 20
-"""Bytes of one tensor that one thread takes at a time."""
 
 AHEAD = 32
 """Spans handed out before the oldest one is collected: bounds what waits in memory."""
@@ -45,12 +43,10 @@ class LocalEngine:
     """Runs a kernel on this machine's threads; a context manager that ends them."""
 
     def __init__(
-        self, kernel: Kernel, *, threads: int | None = None, chunk_bytes: int = CHUNK_BYTES,
-        span_bytes: int = SPAN_BYTES,
+        self, kernel: Kernel, *, threads: int | None = None, chunk_bytes: int = CHUNK_BYTES
     ) -> None:  # fmt: skip
         self._kernel = kernel
         self._chunk_bytes = chunk_bytes
-        self._span_bytes = span_bytes
         self._pool = ThreadPoolExecutor(threads or usable_threads(), "forkmon-kernel")
         self._own = local()
 
@@ -72,8 +68,7 @@ class LocalEngine:
         try:
             for tensor in tensors:
                 futures = [
-                    self._pool.submit(self._summarise, files, span)
-                    for span in spans(tensor, self._span_bytes)
+                    self._pool.submit(self._summarise, files, span) for span in spans(tensor)
                 ]
                 waiting.append((tensor, futures))
                 pending += len(futures)
@@ -93,14 +88,14 @@ class LocalEngine:
         self, files: OpenFiles, tensor: TensorRef, parts: list[Future[Summary]]
     ) -> Finished:
         whole = reduce(Summary.join, (part.result() for part in parts), empty(tensor.dtype))
-        finished = whole.finish()
+        finished = whole.finish(tensor.shape[0] if row_length(tensor) else 0)
         if finished.needs_recount():
             at = finished.pivot()
             finished = finished.with_shifted(self._recount(files, tensor, at), at)
         return finished
 
     def _summarise(self, files: OpenFiles, span: Span) -> Summary:
-        accumulator = self._kernel.accumulator(span.tensor.dtype)
+        accumulator = self._kernel.accumulator(span.tensor.dtype, row_length(span.tensor))
         for first, data in self._chunks(files, span):
             accumulator.add(data, first)
         return accumulator.summary()
@@ -130,12 +125,19 @@ class LocalEngine:
         return buffer
 
 
-def spans(tensor: TensorRef, span_bytes: int) -> list[Span]:
-    """Return a tensor cut on block borders into spans of about `span_bytes`."""
-    step = max(BLOCK, span_bytes // ITEM_BYTES[tensor.dtype] // BLOCK * BLOCK)
+def spans(tensor: TensorRef) -> list[Span]:
+    """Return a tensor cut on the fixed borders that keep float sums in one order."""
     return [
-        Span(tensor, first, min(first + step, tensor.size)) for first in range(0, tensor.size, step)
+        Span(tensor, first, min(first + SPAN, tensor.size)) for first in range(0, tensor.size, SPAN)
     ]
+
+
+def row_length(tensor: TensorRef) -> int:
+    """Return the row length of a matrix with several rows and columns, else 0."""
+    if len(tensor.shape) < 2 or tensor.shape[0] < 2 or tensor.size == 0:
+        return 0
+    columns = tensor.size // tensor.shape[0]
+    return columns if columns > 1 else 0
 
 
 def usable_threads() -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 from forkmon.kernels import compiled
-from forkmon.kernels.protocol import Bytes, numpy_dtype
+from forkmon.kernels.protocol import Bytes, hash_keys, numpy_dtype
 from forkmon.stats import codes as code_counts
-from forkmon.stats import grids, reduced
+from forkmon.stats import grids, reduced, sketch
 from forkmon.stats.blocks import BLOCK, Blocks
 from forkmon.stats.codes import Codes, Counts
+from forkmon.stats.parts import Part
 from forkmon.stats.summary import Summary
 
 PROBE = 4096
@@ -19,42 +22,85 @@ PROBE = 4096
 CROWDED = 0.1
 """Share of the commonest code from which counting into one table stalls on its own stores."""
 
+KILOBYTE = 8 * compiled.WORDS
+
+NO_RUNS = np.zeros(0, np.int64)
+
+_KIND = {"bf16": 0, "f16": 1}
+_BY_TABLE = 2
+
 
 class CpuKernel:
     """Exact code tables for 16 bits and fewer; prefixes and block moments for wider types."""
 
     name = "cpu"
 
-    def accumulator(self, dtype: str) -> CpuAccumulator:
-        """Return a fresh accumulator for elements of one tensor."""
-        return CpuAccumulator(dtype)
+    def __init__(self, *, distribution_only: bool = False) -> None:
+        """Take all statistics, or only codes and moments (no sketch, channels or hash)."""
+        self._distribution_only = distribution_only
+
+    def accumulator(self, dtype: str, columns: int = 0) -> CpuAccumulator:
+        """Return a fresh accumulator for a stretch of elements of one tensor.
+
+        `columns` is the row length of a matrix; 0 for vectors, which have no channels.
+        """
+        return CpuAccumulator(dtype, columns, distribution_only=self._distribution_only)
 
 
 class CpuAccumulator:
-    """Takes chunks of one tensor; one a thread."""
+    """Takes chunks that follow one another in one tensor; one a thread."""
 
-    def __init__(self, dtype: str) -> None:
+    def __init__(self, dtype: str, columns: int = 0, *, distribution_only: bool = False) -> None:
         self._dtype = dtype
+        self._distribution_only = distribution_only
         self._grid = grids.grid(grids.GRID_OF_DTYPE[dtype])
-        self._tables = np.zeros((4, self._grid.size), np.int64)
+        self._tables = np.zeros((1, self._grid.size), np.int64)
+        self._four: NDArray[np.int64] | None = None
         self._whole: list[NDArray[np.int64]] = []
         self._real: list[NDArray[np.float64]] = []
+        self._digest: int | None = 0
+        self._first = self._size = 0
+        self._sketch = np.zeros(4 * sketch.WIDTH)
+        self._columns = np.zeros(0 if distribution_only else columns)
+        self._rows: list[NDArray[np.float64]] = []
+        self._scratch = np.empty(BLOCK, np.float32)
+        self._lanes = np.empty((7, compiled.LANES))
 
     def add(self, data: Bytes, first: int) -> None:
-        """Take the little-endian elements in `data`; `first` is the global index of the first."""
+        """Take the little-endian elements in `data`; `first` is the global index of the first.
+
+        Chunks must follow one another without a gap.
+        """
         values = data.view(numpy_dtype(self._dtype))
+        if self._size == 0:
+            self._first = first
+        elif first != self._first + self._size:
+            raise ValueError(f"chunk at element {first}, expected {self._first + self._size}")
+        if len(values) == 0:
+            return
+        runs = NO_RUNS
+        if not self._distribution_only:
+            self._hash(data, first)
+            runs = sketch.runs(first // sketch.WIDTH, len(values) // sketch.WIDTH + 2)
+        rows, first_row = self._row_sums(first, len(values))
         if self._grid.exact:
-            _count(values, self._tables)
+            self._take_codes(values, first, runs, rows, first_row)
         else:
-            compiled.count_prefixes(_float32(values).view(np.uint32), self._tables)
-            self._measure(values, first)
+            self._take_values(values, first, runs, rows, first_row)
+        self._size += len(values)
 
     def summary(self) -> Summary:
         """Return the summary of everything added."""
-        counts = Codes(self._grid.name, self._tables.sum(axis=0))
+        counts = self._tables[0] if self._four is None else self._tables[0] + self._four.sum(0)
         whole = np.array(self._whole, np.int64).reshape(-1, 6)
         real = np.array(self._real, np.float64).reshape(-1, 7)
-        return Summary(self._dtype, counts, Blocks(whole, real))
+        return Summary(
+            self._dtype,
+            Codes(self._grid.name, counts),
+            Blocks(whole, real),
+            (self._part(),) if self._size and not self._distribution_only else (),
+            None if self._distribution_only else self._digest,
+        )
 
     def shifted(self, data: Bytes, pivot: float) -> Counts:
         """Return counts by reduced key of `float32(x - pivot)` over the finite elements."""
@@ -63,38 +109,98 @@ class CpuAccumulator:
         keys = code_counts.key_of_offsets(offsets) + reduced.MAX_KEY
         return np.bincount(keys, minlength=code_counts.SHIFTED_SIZE).astype(np.int64)
 
-    def _measure(self, values: NDArray[np.generic], first: int) -> None:
-        at = 0
-        while at < len(values):
-            border = ((first + at) // BLOCK + 1) * BLOCK - first
-            piece = values[at : min(border, len(values))]
-            whole, real = np.zeros(6, np.int64), np.zeros(7, np.float64)
-            whole[0] = first + at
-            compiled.piece_moments(piece, whole, real)
-            self._whole.append(whole)
-            self._real.append(real)
-            at = border
+    def _take_codes(
+        self, codes: NDArray[np.generic], first: int, runs: NDArray[np.int64],
+        rows: NDArray[np.float64], first_row: int,
+    ) -> None:  # fmt: skip
+        counts, four = self._counts(_crowded(codes))
+        compiled.measure_codes(
+            codes, _KIND.get(self._dtype, _BY_TABLE), _values_by_code(self._grid.name), first,
+            counts, four, self._scratch, self._scratch.view(np.uint32), sketch.signs(), runs,
+            self._sketch, self._columns, rows, first_row, self._lanes,
+        )  # fmt: skip
 
+    def _take_values(
+        self, values: NDArray[np.generic], first: int, runs: NDArray[np.int64],
+        rows: NDArray[np.float64], first_row: int,
+    ) -> None:  # fmt: skip
+        x = values if values.dtype.kind == "f" else values.astype(np.float64)
+        counts, four = self._counts(_crowded(_prefixes(x)))
+        pieces = len(x) // BLOCK + 2
+        whole, real = np.zeros((pieces, 6), np.int64), np.zeros((pieces, 7), np.float64)
+        patterns = x.view(np.uint32) if x.dtype == np.float32 else np.zeros(0, np.uint32)
+        used = compiled.measure_values(
+            x, patterns, first, counts, four, whole, real, self._scratch, np.empty(BLOCK, x.dtype),
+            self._scratch.view(np.uint32), sketch.signs(), runs, self._sketch, self._columns,
+            rows, first_row, self._lanes,
+        )  # fmt: skip
+        self._whole += list(whole[:used])
+        self._real += list(real[:used])
 
-def _count(codes: NDArray[np.generic], tables: NDArray[np.int64]) -> None:
-    if _crowded(codes):
-        compiled.count_four_tables(codes, tables)
-    else:
-        compiled.count_one_table(codes, tables[0])
+    def _counts(self, crowded: bool) -> tuple[NDArray[np.int64], bool]:  # noqa: FBT001
+        if not crowded:
+            return self._tables, False
+        if self._four is None:
+            self._four = np.zeros((4, self._grid.size), np.int64)
+        return self._four, True
+
+    def _hash(self, data: Bytes, first: int) -> None:
+        offset = first * numpy_dtype(self._dtype).itemsize
+        if offset % KILOBYTE or self._digest is None:
+            self._digest = None  # kilobytes are hashed whole: this piece begins inside one
+            return
+        whole = len(data) // KILOBYTE * KILOBYTE
+        total = self._digest
+        if whole:
+            words = data[:whole].view("<u8")
+            total += int(compiled.hash_kilobytes(words, offset // KILOBYTE, hash_keys()))
+        if whole < len(data):
+            last = np.zeros(KILOBYTE, np.uint8)
+            last[: len(data) - whole] = data[whole:]
+            index = (offset + whole) // KILOBYTE
+            total += int(compiled.hash_kilobytes(last.view("<u8"), index, hash_keys()))
+        self._digest = total % 2**64
+
+    def _row_sums(self, first: int, size: int) -> tuple[NDArray[np.float64], int]:
+        """Return zeros for the rows that a chunk touches, kept for the part; and the first row."""
+        width = len(self._columns)
+        if not width:
+            return np.zeros(0), 0
+        base = self._first // width
+        need = (first + size - 1) // width + 1 - base
+        have = len(self._rows[0]) if self._rows else 0
+        if need > have:
+            grown = np.zeros(max(need, 2 * have))
+            if self._rows:
+                grown[:have] = self._rows[0]
+            self._rows = [grown]
+        return self._rows[0], base
+
+    def _part(self) -> Part:
+        width = len(self._columns)
+        first_row = self._first // width if width else 0
+        last_row = (self._first + self._size - 1) // width + 1 if width else 0
+        rows = self._rows[0][: last_row - first_row] if self._rows else np.zeros(0)
+        return Part(
+            self._first, self._size, sketch.fold(self._sketch), self._columns, rows, first_row
+        )
 
 
 def _crowded(codes: NDArray[np.generic]) -> bool:
     """Return whether one code is so common that counting would wait on its own last store."""
     probe = codes[:: max(1, len(codes) // PROBE)][:PROBE]
-    if len(probe) == 0:
-        return False
     return bool(np.bincount(probe).max() > CROWDED * len(probe))
 
 
-def _float32(values: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return the values as float32; finite ones beyond its range saturate."""
-    if values.dtype == np.float32:
-        return values  # type: ignore[return-value]  # the dtype was just compared
-    limit = float(np.finfo(np.float32).max)
-    wide = values.astype(np.float64)
-    return np.where(np.isfinite(wide), np.clip(wide, -limit, limit), wide).astype(np.float32)
+def _prefixes(values: NDArray[np.generic]) -> NDArray[np.uint16]:
+    """Return the prefix codes of a probe of float values."""
+    probe = values[:: max(1, len(values) // PROBE)][:PROBE]
+    with np.errstate(over="ignore", invalid="ignore"):
+        return (probe.astype(np.float32).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
+
+
+@cache
+def _values_by_code(grid: str) -> NDArray[np.float32]:
+    g = grids.grid(grid)
+    with np.errstate(over="ignore"):
+        return np.where(g.finite, g.low, 0.0).astype(np.float32)

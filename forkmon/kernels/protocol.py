@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forkmon.stats.codes import Counts
+from forkmon.stats.sketch import splitmix
 from forkmon.stats.summary import Summary
 
 Bytes = NDArray[np.uint8]
@@ -18,8 +20,11 @@ class Kernel(Protocol):
 
     name: str
 
-    def accumulator(self, dtype: str) -> Accumulator:
-        """Return a fresh accumulator for elements of one tensor."""
+    def accumulator(self, dtype: str, columns: int = 0) -> Accumulator:
+        """Return a fresh accumulator for a stretch of elements of one tensor.
+
+        `columns` is the row length of a matrix; 0 for vectors, which have no channels.
+        """
         ...
 
 
@@ -27,7 +32,10 @@ class Accumulator(Protocol):
     """Takes chunks of one tensor; not thread-safe, one a thread."""
 
     def add(self, data: Bytes, first: int) -> None:
-        """Take the little-endian elements in `data`; `first` is the global index of the first."""
+        """Take the little-endian elements in `data`; `first` is the global index of the first.
+
+        Chunks must follow one another without a gap.
+        """
         ...
 
     def summary(self) -> Summary:
@@ -49,3 +57,14 @@ _NUMPY = {
     "u16": "<u2", "i16": "<u2", "f16": "<u2", "bf16": "<u2",
     "f32": "<f4", "f64": "<f8", "u32": "<u4", "i32": "<i4", "u64": "<u8", "i64": "<i8",
 }  # fmt: skip
+
+
+HASH_KEYS_SEED = 20_240_313
+"""Seed of the content hash; a constant, for stored hashes are compared with new ones."""
+
+
+@cache
+def hash_keys() -> NDArray[np.uint64]:
+    """Return the keys of the content hash, (2, 128)."""
+    counter = np.arange(256, dtype=np.uint64) + np.uint64(HASH_KEYS_SEED)
+    return splitmix(counter).reshape(2, 128)

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from math import inf, isfinite, sqrt
 
 
+FAINTEST = 1e-150
+"""Variances below this lose digits of the fourth moment to underflow: shape is undefined there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Moments:
     """Moments of n finite values; `mu2`..`mu4` are population central moments (divided by n)."""
@@ -71,7 +75,7 @@ class Moments:
 
     def _spread(self) -> bool:
         # A constant merged from rounded means has a tiny false variance: lo == hi tells.
-        return self.n > 0 and self.lo < self.hi and self.mu2 > 0.0
+        return self.n > 0 and self.lo < self.hi and self.mu2 > FAINTEST
 
 
 EMPTY = Moments()

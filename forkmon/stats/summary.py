@@ -8,13 +8,16 @@ import numpy as np
 
 from forkmon.errors import GridMismatchError
 from forkmon.stats import blocks as float_blocks
+from forkmon.stats import channels, grids, parts
 from forkmon.stats import codes as code_counts
-from forkmon.stats import grids
 from forkmon.stats.blocks import Blocks
+from forkmon.stats.channels import Channels
 from forkmon.stats.codes import Codes, Counts
 from forkmon.stats.moments import EMPTY, Moments
+from forkmon.stats.parts import Part
 from forkmon.stats.reduced import Reduced
 from forkmon.stats.row import QUANTILES, StatRow
+from forkmon.stats.sketch import Sketch
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +30,31 @@ class Summary:
     dtype: str
     codes: Codes
     blocks: Blocks
+    parts: tuple[Part, ...] = ()
+    """Sketch and channel sums by span of indices."""
+    digest: int | None = 0
+    """Sum of the hashes of its kilobytes; None where a piece began inside one."""
 
     def join(self, other: Summary) -> Summary:
         """Return the summary of both sets of elements; they must not overlap.
 
-        Identity `empty(dtype)`, commutative, associative, and any split into pieces on block
-        borders gives the same bits as the whole (exact grids: any split at all).
+        Identity `empty(dtype)`, commutative, associative. Any split on span borders (`parts.SPAN`)
+        gives the same bits as the whole; codes and moments do so for any split on block borders,
+        on exact grids for any split at all.
         """
         if self.dtype != other.dtype:
             raise GridMismatchError(f"a summary of {self.dtype} joined with one of {other.dtype}")
-        return Summary(self.dtype, self.codes.join(other.codes), self.blocks.join(other.blocks))
+        digests = (self.digest, other.digest)
+        return Summary(
+            self.dtype,
+            self.codes.join(other.codes),
+            self.blocks.join(other.blocks),
+            parts.joined(self.parts, other.parts),
+            None if None in digests else sum(d or 0 for d in digests) % 2**64,
+        )
 
-    def finish(self) -> Finished:
-        """Return the numbers of these elements."""
+    def finish(self, rows: int = 0) -> Finished:
+        """Return the numbers of these elements; `rows` of a matrix, 0 for a vector."""
         if self.codes.exact:
             n, zeros = int(self.codes.counts.sum()), code_counts.zeros(self.codes)
             nan, inf = code_counts.nonfinite(self.codes)
@@ -47,7 +62,20 @@ class Summary:
         else:
             n, zeros, nan, inf = self.blocks.counts()
             moments = self.blocks.total()
-        return _finished(self.codes, moments, n=n, zeros=zeros, nan=nan, inf=inf)
+        found = _finished(self.codes, moments, n=n, zeros=zeros, nan=nan, inf=inf)
+        return replace(
+            found,
+            sketch=parts.sketch(self.parts),
+            channels=self._channels(rows),
+            digest=self.digest if n else None,
+        )
+
+    def _channels(self, rows: int) -> Channels | None:
+        if not rows or not self.parts or not len(self.parts[0].columns):
+            return None
+        return channels.measure(
+            parts.row_squares(self.parts, rows), parts.column_squares(self.parts)
+        )
 
 
 def empty(dtype: str) -> Summary:
@@ -70,6 +98,12 @@ class Finished:
     """At `QUANTILES`, from the codes: on the prefix grid good to one cell."""
     shifted: Reduced | None = None
     """Counts around the pivot, where it is not 0 and codes alone cannot give them."""
+    sketch: Sketch | None = None
+    """None for a block: distances of blocks add up from their tensors'."""
+    channels: Channels | None = None
+    """None for vectors and blocks."""
+    digest: int | None = None
+    """64-bit content hash: equal for bit-equal tensors of one dtype."""
 
     def pivot(self) -> float:
         """Return the pivot that these values ask for."""

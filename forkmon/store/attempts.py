@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 
 from forkmon.errors import StoreError
 from forkmon.stats.row import StatRow
-from forkmon.store.records import STAT_COLUMNS, put_shape, put_stat, put_text
-from forkmon.store.values import Candidate, Status, TensorKey
+from forkmon.store.records import STAT_COLUMNS, put_shape, put_stat, put_text, put_trace
+from forkmon.store.values import Candidate, Status, TensorKey, Trace
 
 _STAT = (
     f"INSERT OR REPLACE INTO stat (checkpoint, tensor, form, {STAT_COLUMNS}) "  # noqa: S608
@@ -78,6 +78,17 @@ class Attempts:
         execute("INSERT OR REPLACE INTO codes VALUES (?, ?, ?)", kept)
         execute("DELETE FROM codes WHERE checkpoint = ? AND tensor = ?", gone)
 
+    def add_traces(self, attempt: int, traces: Iterable[tuple[TensorKey, Trace]]) -> None:
+        """Insert or replace traces of tensors whose rows were added."""
+        self._check_open(attempt)
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO trace VALUES (?, ?, ?, ?, ?)",
+            [
+                (attempt, self._tensor(key, self._form(key), attempt), *put_trace(trace))
+                for key, trace in traces
+            ],
+        )
+
     def promote(
         self,
         attempt: int,
@@ -109,7 +120,7 @@ class Attempts:
         """Delete an attempt, its rows, and the tensors and the segment that only it brought in."""
         self._check_open(attempt)
         execute = self._connection.execute
-        for table in ("stat", "codes"):
+        for table in ("stat", "codes", "trace"):
             execute(f"DELETE FROM {table} WHERE checkpoint = ?", (attempt,))  # noqa: S608
         execute(
             "DELETE FROM tensor WHERE born = ?1 AND NOT EXISTS (SELECT 1 FROM stat "

@@ -15,6 +15,7 @@ from forkmon.stats.alert import Alert
 from forkmon.stats.reduced import Reduced, decode
 from forkmon.stats.row import StatRow
 from forkmon.stats.series import Series
+from forkmon.store import motion
 from forkmon.store import series as columns
 from forkmon.store.lineage import timeline
 from forkmon.store.reading import Source, open_copy, open_source, store_print
@@ -27,6 +28,7 @@ from forkmon.store.records import (
     get_stat,
     get_tensor,
     get_text,
+    get_trace,
     put_text,
     scalar_column,
 )
@@ -41,6 +43,7 @@ from forkmon.store.values import (
     SkippedRow,
     TensorEntry,
     Timeline,
+    Trace,
 )
 
 _TENSOR = "SELECT tensor.id, name, kind, role, dtype, shape FROM tensor "
@@ -212,6 +215,23 @@ class Reader:
             "SELECT body FROM codes WHERE checkpoint = ? AND tensor = ?", checkpoint_id, tensor_id
         )
         return decode(rows[0][0]) if rows else None
+
+    def trace(self, tensor_id: int, checkpoint_id: int) -> Trace | None:
+        """Return hash, sketch and channels of one tensor at one checkpoint."""
+        rows = self._rows(
+            "SELECT hash, sketch, channels FROM trace WHERE checkpoint = ? AND tensor = ?",
+            checkpoint_id,
+            tensor_id,
+        )
+        return get_trace(rows[0]) if rows else None
+
+    def movement(self, tensor: TensorEntry, timeline: Timeline) -> Series:
+        """Return how a tensor or block moved: estimates from sketches, over a timeline.
+
+        `update` is |w - w_prev| / |w_prev|, `drift` |w - w_first| / |w_first|, `cosine` the cosine
+        to the first step. A block's distances are its tensors' added in quadrature.
+        """
+        return motion.movement(self._query, self.tensors(kind="tensor"), tensor, timeline)
 
     def skipped(self, checkpoint_id: int) -> tuple[SkippedRow, ...]:
         """Return the tensors of a checkpoint that were not analysed, and why."""

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from forkmon.stats.alert import Alert, Severity
 from forkmon.stats.row import QUANTILES, STATISTICS, StatRow
-from forkmon.store.values import CheckpointRow, TensorEntry
+from forkmon.store.values import CheckpointRow, TensorEntry, Trace
 
 Row = tuple[Any, ...]
 """One row as sqlite3 returns it."""
@@ -143,3 +143,15 @@ def get_alert(columns: Row) -> Alert:
         cast("dict[str, float | int | str | None]", json.loads(evidence)),
         segment,
     )
+
+
+def put_trace(trace: Trace) -> tuple[int | None, bytes | None, bytes | None]:
+    """Return a trace's columns; SQLite's integers are signed, a hash is not."""
+    signed = None if trace.digest is None else (trace.digest + 2**63) % 2**64 - 2**63
+    return signed, trace.sketch, trace.channels
+
+
+def get_trace(row: Row) -> Trace:
+    """Return the trace of (hash, sketch, channels)."""
+    digest, sketch, channels = row
+    return Trace(None if digest is None else digest % 2**64, sketch, channels)

@@ -154,7 +154,27 @@ def first_tables(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: tuple[Migration, ...] = (first_tables,)
+_VERSION_2 = (
+    # Apart from `stat`, which a tree is drawn from, and from `codes`, which are thinned: the
+    # distance between any two steps is kept for ever.
+    """CREATE TABLE trace (
+        checkpoint INTEGER NOT NULL REFERENCES checkpoint (id),
+        tensor INTEGER NOT NULL REFERENCES tensor (id),
+        hash INTEGER,
+        sketch BLOB,
+        channels BLOB,
+        PRIMARY KEY (checkpoint, tensor)
+    )""",
+)
+
+
+def traces(connection: sqlite3.Connection) -> None:
+    """Add content hashes, sketches and channels (schema 2)."""
+    for statement in _VERSION_2:
+        connection.execute(statement)
+
+
+MIGRATIONS: tuple[Migration, ...] = (first_tables, traces)
 """Function number i leads from schema i to schema i + 1."""
 
 

@@ -55,11 +55,11 @@ def sparks(
     column = scalar_column(statistic)
     at = {checkpoint: i for i, checkpoint in enumerate(checkpoints)}
     found: dict[int, list[float | None]] = {t: [None] * len(checkpoints) for t in tensors}
-    for some in _batches(checkpoints):
-        for others in _batches(tensors):
+    for some in batches(checkpoints):
+        for others in batches(tensors):
             rows = query(
                 f"SELECT checkpoint, tensor, {column} FROM stat "  # noqa: S608 (a checked name)
-                f"WHERE checkpoint IN ({_marks(some)}) AND tensor IN ({_marks(others)})",
+                f"WHERE checkpoint IN ({marks(some)}) AND tensor IN ({marks(others)})",
                 (*some, *others),
             )
             for checkpoint, tensor, value in rows:
@@ -71,10 +71,10 @@ def series(query: Query, tensor: TensorEntry, timeline: Timeline) -> Series:
     """Return every column of one tensor over a timeline."""
     columns = _columns(ALL_COLUMNS)
     found: dict[int, Row] = {}
-    for some in _batches([row.id for row in timeline]):
+    for some in batches([row.id for row in timeline]):
         rows = query(
             f"SELECT checkpoint, {columns.sql} FROM stat "  # noqa: S608 (checked names)
-            f"WHERE checkpoint IN ({_marks(some)}) AND tensor = ?",
+            f"WHERE checkpoint IN ({marks(some)}) AND tensor = ?",
             (*some, tensor.id),
         )
         found |= {row[0]: columns.pick(row[1:]) for row in rows}
@@ -116,10 +116,12 @@ def _series(name: str, timeline: Timeline, columns: _Columns, rows: Sequence[Row
     )
 
 
-def _batches(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+def batches(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Yield numbers in lists that fit one SELECT."""
     for first in range(0, len(numbers), _BATCH):
         yield numbers[first : first + _BATCH]
 
 
-def _marks(values: Sequence[int]) -> str:
+def marks(values: Sequence[int]) -> str:
+    """Return a question mark for each value."""
     return ",".join("?" * len(values))

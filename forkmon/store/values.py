@@ -22,6 +22,18 @@ class TensorKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Trace:
+    """What tells a tensor at one step apart from itself at any other."""
+
+    digest: int | None
+    """64-bit content hash, unsigned; None where it is unknown."""
+    sketch: bytes | None
+    """The stored form of a `stats.sketch.Sketch`."""
+    channels: bytes | None
+    """The stored form of `stats.channels.Channels`; None for vectors."""
+
+
+@dataclass(frozen=True, slots=True)
 class TensorEntry:
     """A stored tensor or block; `dtype` and `shape` are those of the checkpoint asked about."""
 

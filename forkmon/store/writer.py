@@ -34,6 +34,7 @@ from forkmon.store.values import (
     LeftAttempt,
     QuarantineRow,
     TensorKey,
+    Trace,
 )
 
 CAP_BYTES = 2 * 10**9
@@ -171,7 +172,12 @@ class Writer:
         """Leave word of the tensor that would be to blame if the process died now."""
         self._beacon.show(attempt, tensor_name)
 
-    def add(self, attempt: int, rows: Iterable[tuple[TensorKey, StatRow, Reduced | None]]) -> None:
+    def add(
+        self,
+        attempt: int,
+        rows: Iterable[tuple[TensorKey, StatRow, Reduced | None]],
+        traces: Iterable[tuple[TensorKey, Trace]] = (),
+    ) -> None:
         """Store some tensors and blocks of an attempt, in place of what was stored of them.
 
         One transaction: better a few dozen rows at a time than one by one.
@@ -182,6 +188,7 @@ class Writer:
         ]
         with self._writing():
             self._attempts.add(attempt, encoded)
+            self._attempts.add_traces(attempt, traces)
 
     def promote(
         self,

@@ -16,13 +16,21 @@ from forkmon.stats.names import ancestors, tree_key
 from forkmon.stats.reduced import Reduced
 from forkmon.stats.row import StatRow
 from forkmon.stats.summary import Finished, Group, empty_group, group_of
-from forkmon.store.values import Candidate, TensorKey
+from forkmon.store.values import Candidate, TensorKey, Trace
 from forkmon.store.writer import Writer
 
 FLUSH_SECONDS = 0.25
 """How long finished rows wait before a small transaction shows them to the UI."""
 
-Row = tuple[TensorKey, StatRow, Reduced | None]
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is stored of one tensor or block."""
+
+    key: TensorKey
+    stat: StatRow
+    reduced: Reduced | None
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,7 @@ def _store_rows(
     done = 0
     for row in rows(_measured(plan, files, ordered, rows_out, engine)):
         rows_out.add(row)
-        if row[0].kind == "tensor":
+        if row.key.kind == "tensor":
             done += 1
         if rows_out.due():
             rows_out.flush()
@@ -160,13 +168,18 @@ class OpenBlock:
         """Return the block's row."""
         finished = self.group.finish()
         key = TensorKey(self.name, "block", self.role)
-        return key, finished.row(), finished.reduced()
+        return Row(key, finished.row(), finished.reduced())
 
 
 def tensor_row(tensor: TensorRef, finished: Finished) -> Row:
     """Return a tensor's row."""
     key = TensorKey(tensor.name, "tensor", tensor.role, tensor.dtype, tensor.shape)
-    return key, finished.row(), finished.reduced()
+    trace = Trace(
+        finished.digest,
+        finished.sketch.encode() if finished.sketch else None,
+        finished.channels.encode() if finished.channels else None,
+    )
+    return Row(key, finished.row(), finished.reduced(), trace)
 
 
 class Batch:
@@ -192,6 +205,10 @@ class Batch:
 
     def flush(self) -> None:
         """Store the rows."""
-        self._writer.add(self._attempt, self._rows)
+        self._writer.add(
+            self._attempt,
+            [(row.key, row.stat, row.reduced) for row in self._rows],
+            [(row.key, row.trace) for row in self._rows if row.trace],
+        )
         self._rows = []
         self._since = time.monotonic()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from forkmon import config
-from forkmon.engines.local import SPAN_BYTES, LocalEngine
 
-KERNEL_VERSION = "1"
+if TYPE_CHECKING:
+    from forkmon.engines.local import LocalEngine
+
+KERNEL_VERSION = "2"
 """Changes when the same bytes may give other numbers: series of two versions are marked."""
 
 
@@ -28,9 +31,10 @@ def choose_device() -> Device:
     return Device("cpu", "no CUDA device")
 
 
-def open_engine(*, threads: int = 0, span_bytes: int | None = None) -> LocalEngine:
+def open_engine(*, threads: int = 0) -> LocalEngine:
     """Return the local engine; kernels compile on first use, cached under the XDG cache."""
     os.environ.setdefault("NUMBA_CACHE_DIR", str(config.cache_home() / "numba"))
+    from forkmon.engines.local import LocalEngine
     from forkmon.kernels.cpu import CpuKernel
 
-    return LocalEngine(CpuKernel(), threads=threads or None, span_bytes=span_bytes or SPAN_BYTES)
+    return LocalEngine(CpuKernel(), threads=threads or None)

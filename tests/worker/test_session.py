@@ -14,9 +14,9 @@ from safetensors.numpy import save_file
 
 from forkmon import wire
 from forkmon.engines.local import LocalEngine
+from forkmon.runs.order import Placement
 from forkmon.runs.poll import Poller
 from forkmon.store.writer import Writer
-from forkmon.worker.analyse import Plan
 from forkmon.worker.backends import Device, open_engine
 from forkmon.worker.session import Session, recover
 
@@ -343,9 +343,7 @@ def test_a_tensor_that_kills_two_workers_is_left_out(harness: Harness) -> None:
         assert names == {"h.0.attn.weight", "h.0.attn.bias", "h.1.mlp.weight"}
 
 
-def _first_place() -> object:
-    from forkmon.runs.order import Placement
-
+def _first_place() -> Placement:
     return Placement(0, 0, 0)
 
 
@@ -372,13 +370,12 @@ def test_the_focused_tensor_is_stored_first(harness: Harness, writer: Writer) ->
     order: list[str] = []
     add = writer.add
 
-    def spy(attempt: int, rows: object) -> None:
+    def spy(attempt: int, rows: object, traces: object) -> None:
         taken = list(rows)  # type: ignore[call-overload]
         order.extend(key.name for key, _, _ in taken)
-        add(attempt, taken)
+        add(attempt, taken, traces)  # type: ignore[arg-type]
 
     writer.add = spy  # type: ignore[method-assign]
     drain(session)
     assert order[0] == "ln.weight"
     assert order.count("ln.weight") == 2
-    assert Plan.__dataclass_params__.frozen
