@@ -32,12 +32,22 @@ def replace_alerts(connection: sqlite3.Connection, alerts: Iterable[Alert]) -> N
 
 def set_ignored(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
     """Make these (path, reason) pairs the ignored things."""
-    wanted = {put_text(path): put_text(reason) for path, reason in rows}
-    stored = dict(connection.execute("SELECT path, reason FROM ignored").fetchall())
+    _mirror(connection, "ignored", rows)
+
+
+def set_notes(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Make these (tensor name, text) pairs the notes on tensors."""
+    _mirror(connection, "note", rows)
+
+
+def _mirror(connection: sqlite3.Connection, table: str, rows: Iterable[Row]) -> None:
+    """Make a table of two texts hold these pairs; nothing is written where it does already."""
+    wanted = {put_text(key): put_text(value) for key, value in rows}
+    stored = dict(connection.execute(f"SELECT * FROM {table}").fetchall())  # noqa: S608 -- ours
     if stored == wanted:
         return
-    connection.execute("DELETE FROM ignored")
-    connection.executemany("INSERT INTO ignored VALUES (?, ?)", wanted.items())
+    connection.execute(f"DELETE FROM {table}")  # noqa: S608 -- a name of ours
+    connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", wanted.items())  # noqa: S608
 
 
 def set_metrics(

@@ -249,6 +249,11 @@ class Reader:
         )
         return tuple(get_alert(row) for row in rows)
 
+    def note(self, tensor: str) -> str:
+        """Return what is to be said of a tensor: what it is a part of, say; mostly nothing."""
+        rows = self._rows("SELECT text FROM note WHERE tensor = ?", put_text(tensor))
+        return get_text(rows[0][0]) if rows else ""
+
     def ignored(self) -> tuple[IgnoredRow, ...]:
         """Return what in the run directory is no checkpoint, and why."""
         rows = self._rows("SELECT path, reason FROM ignored ORDER BY path")

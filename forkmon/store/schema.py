@@ -165,11 +165,15 @@ _VERSION_2 = (
         channels BLOB,
         PRIMARY KEY (checkpoint, tensor)
     )""",
+    """CREATE TABLE note (
+        tensor PRIMARY KEY,
+        text NOT NULL
+    ) WITHOUT ROWID""",
 )
 
 
 def traces(connection: sqlite3.Connection) -> None:
-    """Add content hashes, sketches and channels (schema 2)."""
+    """Add content hashes, sketches and channels, and notes on tensors (schema 2)."""
     for statement in _VERSION_2:
         connection.execute(statement)
 

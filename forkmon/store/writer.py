@@ -227,6 +227,11 @@ class Writer:
         with self._writing():
             caches.set_ignored(self.connection, rows)
 
+    def set_notes(self, notes: Iterable[tuple[str, str]]) -> None:
+        """Make these (tensor name, text) pairs what is said of tensors: parts, ties, layouts."""
+        with self._writing():
+            caches.set_notes(self.connection, notes)
+
     def set_metrics(self, metrics: Mapping[str, Sequence[tuple[int, float]]]) -> None:
         """Make these the trainer's own curves."""
         with self._writing():

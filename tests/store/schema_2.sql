@@ -87,6 +87,10 @@ CREATE TABLE trace (
         channels BLOB,
         PRIMARY KEY (checkpoint, tensor)
     );
+CREATE TABLE note (
+        tensor PRIMARY KEY,
+        text NOT NULL
+    ) WITHOUT ROWID;
 CREATE TABLE quarantine (
         path NOT NULL,
         tensor NOT NULL,

@@ -128,3 +128,14 @@ def test_a_store_of_schema_1_gains_the_table(tmp_path: Path) -> None:
     assert connection.execute("SELECT count(*) FROM trace").fetchone() == (0,)
     assert connection.execute("SELECT value FROM meta WHERE key = 'name'").fetchone() == ("old",)
     connection.close()
+
+
+def test_notes_on_tensors_are_replaced_as_a_whole(writer: Writer) -> None:
+    """What is no longer said is gone; saying the same again writes nothing."""
+    writer.set_notes([("a", "part of ab"), ("b", "tied")])
+    writer.set_notes([("a", "part of ab")])
+    version = writer.reader().version()
+    writer.set_notes([("a", "part of ab")])
+    assert writer.reader().version() == version
+    assert writer.reader().note("a") == "part of ab"
+    assert writer.reader().note("b") == ""
