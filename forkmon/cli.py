@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from forkmon import __version__
-from forkmon.errors import Exit, ForkmonError, UsageError
+from forkmon.errors import DeviceLostError, Exit, ForkmonError, UsageError
 from forkmon.text import safe
 
 Run = Callable[[argparse.Namespace], int]
@@ -36,6 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output went away (`| head`): no error, and nothing more to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
+    except DeviceLostError as error:
+        # A broken CUDA context can only be left with its process.
+        print(f"forkmon: {error}; going on with the CPU", file=sys.stderr, flush=True)
+        again = [sys.executable, "-m", "forkmon", *arguments, "--device", "cpu"]
+        os.execv(sys.executable, again)  # noqa: S606 -- itself, with the same arguments
     except ForkmonError as error:
         print(f"forkmon: error: {error}", file=sys.stderr)
         return error.exit_code
@@ -92,7 +97,8 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settle", type=float, metavar="SECONDS",
                         help="how long a checkpoint without a marker must not change")  # fmt: skip
     parser.add_argument("--threads", type=float, metavar="N", help="threads that count elements")
-    parser.add_argument("--device", metavar="auto|cpu", help="where to compute")
+    parser.add_argument("--device", metavar="auto|cpu|cuda[:N]", help="where to compute")
+    parser.add_argument("--read-rate", type=float, metavar="MB", help="read no more a second")
 
 
 def _screen(parser: argparse.ArgumentParser) -> None:
@@ -172,6 +178,24 @@ def _show(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run_command=run)
 
 
+def _bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, nargs="?", help="a checkpoint; made here without it")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--threads", type=float, metavar="N", help="threads that count elements")
+    parser.add_argument("--size", type=_positive, metavar="MB", default=256,
+                        help="of each file that is made")  # fmt: skip
+    parser.add_argument("--repeat", type=_positive, metavar="N", default=3,
+                        help="measurements, of which the best counts")  # fmt: skip
+    parser.add_argument("--device", metavar="cpu|cuda[:i]", help="measure a GPU too")
+
+    def run(options: argparse.Namespace) -> int:
+        from forkmon.commands import bench
+
+        return bench.run(options)
+
+    parser.set_defaults(run_command=run)
+
+
 def _diff(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", type=Path, help="a checkpoint, or a run (its newest checkpoint)")
     parser.add_argument("b", type=Path, help="another one")
@@ -212,6 +236,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "record": (_record, "Analyse for ever without a screen: the recorder of a batch job."),
     "view": (_view, "The monitor on a stored history alone."),
     "show": (_show, "One checkpoint's statistics and histograms, without a store."),
+    "bench": (_bench, "How fast statistics are here, against reading the same bytes."),
     "diff": (_diff, "Two checkpoints, or the newest of two runs: exact distances."),
     "demo": (_demo, "Replay a sample run live and open the monitor on it."),
 }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import forkmon
@@ -42,11 +43,18 @@ OPTIONS: tuple[Option, ...] = (
     Option("settle", 5.0, "seconds a checkpoint without a completion marker must stay unchanged",
            _over_0),
     Option("threads", 0.0, "threads that count elements; 0 takes what is allowed, four at most"),
-    Option("device", "auto", "auto or cpu", lambda v: v in ("auto", "cpu")),
+    Option("device", "auto", "auto, cpu, cuda or cuda:N",
+           lambda v: bool(re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", str(v)))),
+    Option("read_rate", 0.0, "MB read a second at most; 0 for no limit",
+           lambda v: isinstance(v, (int, float)) and v >= 0),
     Option("theme", "dark", "a theme of themes/*.toml or of the user's themes directory"),
     Option("ascii", False, "draw with ASCII characters only"),
     Option("mouse", False, "let the mouse select rows (selecting text then needs shift)"),
 )  # fmt: skip
+
+
+TABLES = ("layout",)
+"""Tables of the config file whose content others check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,12 @@ class Settings:
 
     settings: Mapping[str, Setting]
     warnings: tuple[str, ...] = ()
+    tables: Mapping[str, object] = field(default_factory=dict[str, object])
+    """What of the config file is read by others: `layout`."""
+
+    def table(self, name: str) -> object:
+        """Return a table of the config file as TOML gave it; None if it is not there."""
+        return self.tables.get(name)
 
     def number(self, name: str) -> float:
         """Return a numeric setting."""
@@ -76,7 +90,8 @@ def load(flags: Mapping[str, Value | None], environment: Mapping[str, str]) -> S
     never keeps a monitor from starting.
     """
     path = config_file(environment)
-    from_file, warnings = _read_file(path)
+    table, warnings = _read_file(path)
+    from_file = _good(table, path, warnings)
     found: dict[str, Setting] = {}
     for option in OPTIONS:
         setting = Setting(option.default, "default")
@@ -89,7 +104,8 @@ def load(flags: Mapping[str, Value | None], environment: Mapping[str, str]) -> S
         if flag is not None:
             setting = Setting(_checked(option, flag, f"--{option.name}"), f"--{option.name}")
         found[option.name] = setting
-    return Settings(found, tuple(warnings))
+    tables = {name: table[name] for name in TABLES if name in table}
+    return Settings(found, tuple(warnings), tables)
 
 
 def config_file(environment: Mapping[str, str]) -> Path:
@@ -119,23 +135,28 @@ def cache_home(environment: Mapping[str, str] = os.environ) -> Path:
 
 def _read_file(path: Path) -> tuple[dict[str, Value], list[str]]:
     try:
-        table: dict[str, Value] = tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8")), []
     except FileNotFoundError:
         return {}, []
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         return {}, [f"{safe(path)}: {safe(error)}; its settings are not used"]
+
+
+def _good(table: Mapping[str, Value], path: Path, warnings: list[str]) -> dict[str, Value]:
+    """Return the settings of the file that fit; add a warning for each other."""
     good: dict[str, Value] = {}
-    warnings: list[str] = []
     options = {option.name: option for option in OPTIONS}
     for name, value in table.items():
         option = options.get(name)
+        if name in TABLES:
+            continue
         if option is None:
             warnings.append(f"{safe(path)}: unknown setting {safe(name)}")
         elif _fits(option, value):
             good[name] = value
         else:
             warnings.append(f"{safe(path)}: {safe(name)} = {safe(value)} is not {option.help}")
-    return good, warnings
+    return good
 
 
 def _fits(option: Option, value: Value) -> bool:

@@ -11,6 +11,8 @@ ForkmonError                      exit code 1
 ├── StoreError                    the store cannot be used
 │   ├── StoreLockedError          another forkmon is its writer
 │   └── StoreNewerError           a newer forkmon wrote it
+├── DeviceFullError               the GPU has no room; the CPU goes on
+├── DeviceLostError               the GPU broke under us: this process must be replaced
 └── GridMismatchError             two Codes of different grids were joined (a bug of ours)
 """
 
@@ -76,6 +78,18 @@ class StoreLockedError(StoreError):
 
 class StoreNewerError(StoreError):
     """A newer forkmon wrote this store; this one must not touch it."""
+
+
+class DeviceFullError(ForkmonError):
+    """The device has no room for even a small chunk; the CPU goes on."""
+
+
+class DeviceLostError(ForkmonError):
+    """The device's context is broken for ever: this process must be replaced.
+
+    A CUDA context that met an illegal address or a lost device answers every later call with the
+    same error. Nothing that it computed since is to be trusted, so nothing is tried again here.
+    """
 
 
 class GridMismatchError(ForkmonError):

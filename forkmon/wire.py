@@ -9,6 +9,12 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any, cast
 
+EX_CONFIG = 78
+"""The worker's exit code for what a restart cannot mend (sysexits.h)."""
+
+EX_DEVICE_LOST = 79
+"""The worker's exit code when its GPU broke under it: the next one computes on the CPU."""
+
 MAX_LINE = 32_768
 """Longest line in bytes; asyncio's reader refuses 64 KiB."""
 
@@ -50,6 +56,10 @@ class Progress:
     seconds_left: float | None = None
     note: str = ""
     """For instance `compiling once`."""
+    share: float = 0.0
+    """Part of the bytes that is done, from 0 to 1."""
+    rate: float | None = None
+    """Bytes a second."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from forkmon import wire
-from forkmon.commands import report, triage
+from forkmon.commands import report, setup, triage
 from forkmon.commands.replay import Replay
 from forkmon.config import Settings
 from forkmon.errors import Exit
-from forkmon.runs.poll import Poller
 from forkmon.store.writer import Writer
-from forkmon.worker.backends import KERNEL_VERSION, choose_device, open_engine
-from forkmon.worker.session import Session
+from forkmon.worker.compose import open_session
+from forkmon.worker.where import KERNEL_VERSION
 
 
 def follow(target: Path, replay: Replay, settings: Settings, *, settle: float) -> int:
@@ -25,22 +25,14 @@ def follow(target: Path, replay: Replay, settings: Settings, *, settle: float) -
         writer = stack.enter_context(
             Writer.open(None, run=target, name=target.name, kernel=KERNEL_VERSION)
         )
-        session = Session(
-            target,
-            writer,
-            Poller(target, interval=0.05, settle=settle),
-            engine=lambda: stack.enter_context(
-                open_engine(threads=int(settings.number("threads")))
-            ),
-            device=choose_device(),
-            notify=_say,
-        )
+        means = replace(setup.means(settings), settle=settle)
+        session = open_session(target, writer, means, stack, notify=_say, interval=0.05)
         while len(writer.known()) < wanted:
             session.look()
             if not session.analyse_next():
                 time.sleep(0.05)
         session.refresh()
-        for line in triage.lines(writer.reader(), report.Choice()):
+        for line in triage.lines(writer.reader(), report.Choice(), means.device):
             print(line)
     return Exit.OK
 

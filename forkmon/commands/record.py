@@ -13,13 +13,13 @@ from forkmon import wire
 from forkmon.commands import setup
 from forkmon.config import Settings
 from forkmon.errors import Exit
-from forkmon.runs.poll import Poller
 from forkmon.runs.wake import Wake
 from forkmon.store.writer import Writer
 from forkmon.text import safe
-from forkmon.worker.backends import KERNEL_VERSION, choose_device, open_engine
+from forkmon.worker.compose import open_session
 from forkmon.worker.politeness import be_polite
-from forkmon.worker.session import Session, recover
+from forkmon.worker.session import recover
+from forkmon.worker.where import KERNEL_VERSION
 
 
 def run(options: argparse.Namespace) -> NoReturn:
@@ -43,23 +43,14 @@ def _record(root: Path, writer: Writer, settings: Settings) -> NoReturn:
     with ExitStack() as stack:
         wake = Wake(root)
         stack.callback(wake.close)
-        session = Session(
-            root,
-            writer,
-            Poller(root, interval=settings.number("interval"), settle=settings.number("settle")),
-            engine=lambda: stack.enter_context(
-                open_engine(threads=int(settings.number("threads")))
-            ),
-            device=choose_device(),
-            notify=_say,
-            interrupted=writer.beat,
-        )
+        means = setup.means(settings)
+        session = open_session(root, writer, means, stack, notify=_say, interrupted=writer.beat)
         while True:
             session.look()
             busy = session.analyse_next()
             writer.beat()
             if not busy:
-                wake.wait(settings.number("interval"))
+                wake.wait(means.interval)
 
 
 def _say(event: wire.Event) -> None:

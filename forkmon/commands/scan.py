@@ -13,16 +13,18 @@ from pathlib import Path
 
 from forkmon import wire
 from forkmon.commands import report, setup, triage
-from forkmon.config import Settings
 from forkmon.errors import Exit, ForkmonError, StoreLockedError, UsageError
-from forkmon.runs.poll import Poller, Sight
+from forkmon.runs.poll import Sight
 from forkmon.stats.alert import Severity
 from forkmon.store.reader import Reader
 from forkmon.store.writer import Writer
 from forkmon.text import safe
-from forkmon.worker.backends import KERNEL_VERSION, choose_device, open_engine
+from forkmon.worker.compose import Means, open_session
+from forkmon.worker.devices import Device
 from forkmon.worker.judge import verdict
-from forkmon.worker.session import Session, recover
+from forkmon.worker.progress import line
+from forkmon.worker.session import recover
+from forkmon.worker.where import KERNEL_VERSION
 
 LONGEST_LOOK_PAUSE = 0.25
 """Seconds between two looks while something young settles."""
@@ -37,32 +39,24 @@ def run(options: argparse.Namespace) -> int:
         writer = stack.enter_context(_writer(options, root))
         reader = writer.reader()
         lines = _LineOutput(reader, choice) if options.jsonl else None
-        analyse_all(root, writer, settings, told=lines.event if lines else _progress())
+        means = setup.means(settings)
+        analyse_all(root, writer, means, told=lines.event if lines else _progress())
         if lines:
             lines.close()
         else:
-            _print(reader, choice, as_json=options.json)
+            _print(reader, choice, means.device, as_json=options.json)
         return _exit_code(reader, choice, options.fail_on)
 
 
 def analyse_all(
-    root: Path, writer: Writer, settings: Settings, *, told: Callable[[wire.Event], None]
+    root: Path, writer: Writer, means: Means, *, told: Callable[[wire.Event], None]
 ) -> None:
     """Analyse every settled checkpoint; wait one settle window for those younger than it."""
     recover(writer, "")
-    interval = min(LONGEST_LOOK_PAUSE, settings.number("settle") / 4)
+    interval = min(LONGEST_LOOK_PAUSE, means.settle / 4)
     with ExitStack() as stack:
-        session = Session(
-            root,
-            writer,
-            Poller(root, interval=interval, settle=settings.number("settle")),
-            engine=lambda: stack.enter_context(
-                open_engine(threads=int(settings.number("threads")))
-            ),
-            device=choose_device(),
-            notify=told,
-        )
-        deadline = time.monotonic() + settings.number("settle") + 2 * interval
+        session = open_session(root, writer, means, stack, notify=told, interval=interval)
+        deadline = time.monotonic() + means.settle + 2 * interval
         while True:
             sight = session.look()
             while session.analyse_next():
@@ -103,8 +97,9 @@ def _progress() -> Callable[[wire.Event], None]:
 
     def told(event: wire.Event) -> None:
         match event:
-            case wire.Progress(step=step, done=done, total=total) if shown:
-                print(f"\r\033[Kstep {step:,}: {done}/{total} tensors", end="", file=sys.stderr)
+            case wire.Progress(step=step, share=share, rate=rate, seconds_left=left) if shown:
+                said = line(step, share, rate, left)
+                print(f"\r\033[K{said}", end="", file=sys.stderr)
             case wire.Stored() | wire.Failed() if shown:
                 print("\r\033[K", end="", file=sys.stderr)
             case wire.Log(text=text):
@@ -123,9 +118,9 @@ def _say_what_waits(sight: Sight) -> None:
         print(f"forkmon: {sight.note}", file=sys.stderr)
 
 
-def _print(reader: Reader, choice: report.Choice, *, as_json: bool) -> None:
+def _print(reader: Reader, choice: report.Choice, device: Device, *, as_json: bool) -> None:
     if as_json:
-        whole = report.whole_json(reader, choose_device().name, choice)
+        whole = report.whole_json(reader, device.name, choice)
         json.dump(whole, sys.stdout, allow_nan=False, separators=(",", ":"))
         print()
         _, left_out = report.chosen(reader, choice)
@@ -133,8 +128,8 @@ def _print(reader: Reader, choice: report.Choice, *, as_json: bool) -> None:
             print(f"forkmon: the {left_out} oldest checkpoints are left out; --last N chooses",
                   file=sys.stderr)  # fmt: skip
         return
-    for line in triage.lines(reader, choice):
-        print(line)
+    for text in triage.lines(reader, choice, device):
+        print(text)
 
 
 def _exit_code(reader: Reader, choice: report.Choice, fail_on: str | None) -> int:

@@ -12,6 +12,7 @@ from forkmon.config import Settings
 from forkmon.errors import ForkmonError, UsageError
 from forkmon.store.place import store_path
 from forkmon.text import safe
+from forkmon.worker.compose import Means, means_of
 
 
 def settings(options: argparse.Namespace) -> Settings:
@@ -19,6 +20,14 @@ def settings(options: argparse.Namespace) -> Settings:
     flags = {option.name: getattr(options, option.name, None) for option in config.OPTIONS}
     found = config.load(flags, os.environ)
     for warning in found.warnings:
+        print(f"forkmon: warning: {warning}", file=sys.stderr)
+    return found
+
+
+def means(settings: Settings) -> Means:
+    """Return what an analysis is done with; warnings about layouts are said on stderr."""
+    found, warnings = means_of(settings)
+    for warning in warnings:
         print(f"forkmon: warning: {warning}", file=sys.stderr)
     return found
 

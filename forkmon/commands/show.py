@@ -18,6 +18,7 @@ from forkmon.draw.histogram import histogram
 from forkmon.draw.ink import ansi
 from forkmon.errors import CheckpointError, UsageError
 from forkmon.formats import reading
+from forkmon.formats.logical import logical_listing
 from forkmon.formats.refs import Listing, TensorRef
 from forkmon.runs.poll import Poller
 from forkmon.runs.refs import CheckpointRef
@@ -25,7 +26,6 @@ from forkmon.stats.names import tree_key
 from forkmon.stats.row import QUANTILES, StatRow
 from forkmon.stats.summary import Finished
 from forkmon.text import safe
-from forkmon.worker.backends import open_engine
 
 SMALL_ROWS = 6
 LARGE_ROWS = 16
@@ -35,13 +35,18 @@ def run(options: argparse.Namespace) -> int:
     """Print the whole checkpoint, or one tensor of it."""
     settings = setup.settings(options)
     ref = settled(setup.existing(options.checkpoint))
-    listing = reading.listing(ref)
+    means = setup.means(settings)
+    listing = logical_listing(ref, means.rules)
     chosen = _chosen(listing, options.tensor)
     glyphs = output_glyphs(settings.flag("ascii"))
     width = shutil.get_terminal_size((100, 24)).columns
     rows = LARGE_ROWS if options.tensor else SMALL_ROWS
-    threads = int(settings.number("threads"))
-    with open_engine(threads=threads) as engine, reading.OpenFiles(ref) as files:
+    from forkmon.worker.backends import open_engine
+
+    with (
+        open_engine(threads=means.threads, device=means.device) as engine,
+        reading.OpenFiles(ref) as files,
+    ):
         print(_heading(ref, listing))
         for tensor, finished in engine.run(files, chosen):
             for line in _panel(tensor, finished, width, rows, glyphs):

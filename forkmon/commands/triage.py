@@ -17,7 +17,7 @@ from forkmon.stats.names import tree_key
 from forkmon.store.reader import Reader
 from forkmon.store.values import CheckpointRow, TensorEntry
 from forkmon.text import safe
-from forkmon.worker.backends import choose_device
+from forkmon.worker.devices import Device
 from forkmon.worker.judge import verdict
 
 NAME_CELLS = 44
@@ -51,7 +51,7 @@ def output_glyphs(ascii_only: bool = False) -> Glyphs:  # noqa: FBT001, FBT002 -
     return choose(ascii_only or not encoding.startswith("utf"))
 
 
-def lines(reader: Reader, choice: Choice) -> Iterator[str]:
+def lines(reader: Reader, choice: Choice, device: Device) -> Iterator[str]:
     """Yield the report."""
     glyphs = output_glyphs()
     found = verdict(reader)
@@ -61,7 +61,7 @@ def lines(reader: Reader, choice: Choice) -> Iterator[str]:
     if choice.last is not None:
         timeline = timeline[-choice.last :]
     if timeline:
-        yield _what_was_read(reader.checkpoints(), glyphs)
+        yield _what_was_read(reader.checkpoints(), device, glyphs)
         yield ""
         yield from _changes(reader, timeline, choice, glyphs)
     yield ""
@@ -70,14 +70,15 @@ def lines(reader: Reader, choice: Choice) -> Iterator[str]:
         yield f"ignored: {safe(Path(ignored.path).name)}: {safe(ignored.reason)}"
 
 
-def _what_was_read(rows: Sequence[CheckpointRow], glyphs: Glyphs) -> str:
+def _what_was_read(rows: Sequence[CheckpointRow], device: Device, glyphs: Glyphs) -> str:
     good = [row for row in rows if row.status != "failed"]
     size = numbers.bytesize(sum(row.bytes for row in good), glyphs)
     spent = numbers.duration(sum(row.seconds for row in good), glyphs)
     span = f"step {numbers.step(good[0].step)}"
     if len(good) > 1:
         span = f"steps {numbers.step(good[0].step)} to {numbers.step(good[-1].step)}"
-    return f"{len(good):,} checkpoints, {span}; {size} in {spent} on cpu ({choose_device().why})"
+    where = f"{device.name} ({safe(device.why)})"
+    return f"{len(good):,} checkpoints, {span}; {size} in {spent} on {where}"
 
 
 def _changes(

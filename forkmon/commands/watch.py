@@ -43,7 +43,8 @@ def open_screen(
     worker = (
         sys.executable, "-m", "forkmon.worker", str(path.absolute()),
         "--store", str(store), "--interval", str(interval), "--settle", str(settle),
-        "--threads", str(int(settings.number("threads"))),
+        "--threads", str(settings.number("threads")), "--device", settings.text("device"),
+        "--read-rate", str(settings.number("read_rate")),
     )  # fmt: skip
     return run_app(
         Launch(

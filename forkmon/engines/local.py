@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import reduce
+from itertools import islice
 from threading import local
 from types import TracebackType
 from typing import Self
@@ -15,19 +14,20 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from forkmon.engines.threads import usable_threads
 from forkmon.formats.reading import OpenFiles
 from forkmon.formats.refs import ITEM_BYTES, TensorRef
 from forkmon.kernels.protocol import Kernel
 from forkmon.stats.blocks import BLOCK
 from forkmon.stats.codes import Counts
 from forkmon.stats.parts import SPAN
-from forkmon.stats.summary import Finished, Summary, empty
+from forkmon.stats.summary import Finished, Summary
 
 CHUNK_BYTES = 4 << 20
 """Bytes read at once by each thread."""
 
-AHEAD = 32
-"""Spans handed out before the oldest one is collected: bounds what waits in memory."""
+AHEAD = 4
+"""Spans a thread that are handed out before the oldest is collected: what waits in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,9 @@ class LocalEngine:
     ) -> None:  # fmt: skip
         self._kernel = kernel
         self._chunk_bytes = chunk_bytes
-        self._pool = ThreadPoolExecutor(threads or usable_threads(), "forkmon-kernel")
+        self._threads = threads or usable_threads()
+        self._ahead = AHEAD * self._threads
+        self._pool = ThreadPoolExecutor(self._threads, "forkmon-kernel")
         self._own = local()
 
     def __enter__(self) -> Self:
@@ -59,35 +61,33 @@ class LocalEngine:
     ) -> None:  # fmt: skip
         self._pool.shutdown(cancel_futures=True)
 
+    @property
+    def kernel(self) -> Kernel:
+        """Return the kernel that it runs."""
+        return self._kernel
+
     def run(
         self, files: OpenFiles, tensors: Sequence[TensorRef]
     ) -> Generator[tuple[TensorRef, Finished]]:
         """Yield each tensor's numbers in the order given; reading errors are raised."""
-        waiting: deque[tuple[TensorRef, list[Future[Summary]]]] = deque()
-        pending = 0
+        work = ((span, self._pool.submit(self._summarise, files, span)) for span in _all(tensors))
+        waiting: deque[tuple[Span, Future[Summary]]] = deque()
         try:
-            for tensor in tensors:
-                futures = [
-                    self._pool.submit(self._summarise, files, span) for span in spans(tensor)
-                ]
-                waiting.append((tensor, futures))
-                pending += len(futures)
-                while pending > AHEAD:
-                    done, parts = waiting.popleft()
-                    pending -= len(parts)
-                    yield done, self._finish(files, done, parts)
+            whole: Summary | None = None
+            waiting.extend(islice(work, self._ahead))
             while waiting:
-                done, parts = waiting.popleft()
-                yield done, self._finish(files, done, parts)
+                span, part = waiting.popleft()
+                waiting.extend(islice(work, 1))
+                done = part.result()
+                whole = done if whole is None else whole.join(done).compacted()
+                if span.last == span.tensor.size:
+                    yield span.tensor, self._finish(files, span.tensor, whole)
+                    whole = None
         finally:
-            for _, parts in waiting:
-                for part in parts:
-                    part.cancel()
+            for _, part in waiting:
+                part.cancel()
 
-    def _finish(
-        self, files: OpenFiles, tensor: TensorRef, parts: list[Future[Summary]]
-    ) -> Finished:
-        whole = reduce(Summary.join, (part.result() for part in parts), empty(tensor.dtype))
+    def _finish(self, files: OpenFiles, tensor: TensorRef, whole: Summary) -> Finished:
         finished = whole.finish(tensor.shape[0] if row_length(tensor) else 0)
         if finished.needs_recount():
             at = finished.pivot()
@@ -126,10 +126,19 @@ class LocalEngine:
 
 
 def spans(tensor: TensorRef) -> list[Span]:
-    """Return a tensor cut on the fixed borders that keep float sums in one order."""
+    """Return a tensor cut on the fixed borders that keep float sums in one order.
+
+    An empty tensor is one empty span.
+    """
     return [
-        Span(tensor, first, min(first + SPAN, tensor.size)) for first in range(0, tensor.size, SPAN)
+        Span(tensor, first, min(first + SPAN, tensor.size))
+        for first in range(0, max(1, tensor.size), SPAN)
     ]
+
+
+def _all(tensors: Sequence[TensorRef]) -> Iterator[Span]:
+    for tensor in tensors:
+        yield from spans(tensor)
 
 
 def row_length(tensor: TensorRef) -> int:
@@ -138,9 +147,3 @@ def row_length(tensor: TensorRef) -> int:
         return 0
     columns = tensor.size // tensor.shape[0]
     return columns if columns > 1 else 0
-
-
-def usable_threads() -> int:
-    """Return how many threads this process may use beside a training job: at most four."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-    return max(1, min(4, allowed))

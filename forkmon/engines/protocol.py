@@ -7,11 +7,17 @@ from typing import Protocol
 
 from forkmon.formats.reading import OpenFiles
 from forkmon.formats.refs import TensorRef
+from forkmon.kernels.protocol import Kernel
 from forkmon.stats.summary import Finished
 
 
 class Engine(Protocol):
     """Runs a kernel over tensors."""
+
+    @property
+    def kernel(self) -> Kernel:
+        """Return the kernel that it runs."""
+        ...
 
     def run(
         self, files: OpenFiles, tensors: Sequence[TensorRef]

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from forkmon.errors import AccessError, CheckpointError, FormatError, TornError, VanishedError
+from forkmon.formats import page_cache
 from forkmon.runs.refs import FilePrint
 from forkmon.text import safe
 
@@ -30,7 +31,10 @@ _KINDS = {
 
 
 def open_regular(path: Path) -> int:
-    """Return a descriptor of a regular file, or raise the CheckpointError that says why not."""
+    """Return a descriptor of a regular file, or raise the CheckpointError that says why not.
+
+    It reads what it is asked for and nothing ahead, see `page_cache`.
+    """
     try:
         fd = os.open(path, _FLAGS)
     except OSError as error:
@@ -42,6 +46,7 @@ def open_regular(path: Path) -> int:
     except BaseException:
         os.close(fd)
         raise
+    page_cache.read_no_further(fd)
     return fd
 
 

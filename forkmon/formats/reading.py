@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections import Counter
 from pathlib import Path
@@ -10,8 +9,10 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from forkmon.errors import FormatError, IncompleteError, TornError, VanishedError
-from forkmon.formats import safetensors, sharded
-from forkmon.formats.opening import GONE, explained, file_print, fill, open_regular
+from forkmon.formats import page_cache, safetensors, sharded
+from forkmon.formats.logical_view import read_view
+from forkmon.formats.opening import explained, file_print, fill, open_regular
+from forkmon.formats.pacing import Pace
 from forkmon.formats.refs import ITEM_BYTES, Listing, TensorRef
 from forkmon.runs.refs import CheckpointRef, FilePrint
 from forkmon.text import safe
@@ -131,17 +132,22 @@ def _open_as_seen(path: Path, seen: FilePrint) -> int:
 class OpenFiles:
     """A settled checkpoint's files, open for reading by many threads at once."""
 
-    def __init__(self, ref: CheckpointRef, *, keep_cached: bool = False) -> None:
+    def __init__(
+        self, ref: CheckpointRef, *, keep_cached: bool = False, pace: Pace | None = None
+    ) -> None:
+        """Open lazily; `keep_cached` leaves all that is read in the page cache."""
         self._seen = dict(zip(ref.files, ref.fingerprint.files, strict=True))
-        self._keep_cached = keep_cached
+        self._tidy = page_cache.CAN_TELL and not keep_cached
+        self._pace = pace
+        self._borrowed = page_cache.Borrowed()
         self._open: dict[Path, int] = {}
 
     def __enter__(self) -> Self:
         if len(self._seen) > KEPT_OPEN:
             return self
         try:
-            for path, seen in self._seen.items():
-                self._open[path] = _open_as_seen(path, seen)
+            for path in self._seen:
+                self._open[path] = self._opened(path)
         except BaseException:
             self._close()
             raise
@@ -161,11 +167,10 @@ class OpenFiles:
         begin = first * ITEM_BYTES[tensor.dtype]
         if first < 0 or begin + len(raw) > tensor.bytes:
             raise ValueError(f"{safe(tensor.name)!r} ends before element {first} + {len(raw)} B")
-        fd = self._open.get(tensor.file)
-        if fd is not None:
-            self._fill(fd, tensor.offset + begin, raw, tensor.file)
+        if tensor.view is not None:
+            read_view(self._read, tensor, tensor.view, first, raw)
         else:
-            self._fill_anew(tensor.offset + begin, raw, tensor.file)
+            self._read(tensor.offset + begin, raw, tensor.file)
 
     def verify(self) -> None:
         """Raise unless every file is still, by path and by descriptor, the one that settled."""
@@ -179,31 +184,66 @@ class OpenFiles:
             except OSError as error:
                 raise explained(error, path) from None
 
+    def _opened(self, path: Path) -> int:
+        fd = _open_as_seen(path, self._seen[path])
+        if not self._tidy:
+            page_cache.read_on(fd)
+        return fd
+
+    def _read(self, offset: int, raw: memoryview, path: Path) -> None:
+        if self._pace is not None:
+            self._pace.take(len(raw))
+        fd = self._open.get(path)
+        if fd is not None:
+            self._fill(fd, offset, raw, path)
+        else:
+            self._fill_anew(offset, raw, path)
+
     def _fill(self, fd: int, offset: int, out: memoryview, path: Path) -> None:
         try:
-            fill(fd, offset, out, path)
+            brought = self._fill_from(fd, offset, out, path)
         except VanishedError:
             # ESTALE: the server forgot the handle; the file may still be there under its name.
             self._fill_anew(offset, out, path)
+            return
+        for missing in brought:
+            self._borrowed.add(fd, missing)
 
     def _fill_anew(self, offset: int, out: memoryview, path: Path) -> None:
-        fd = _open_as_seen(path, self._seen[path])
+        fd = self._opened(path)
         try:
-            fill(fd, offset, out, path)
+            for missing in self._fill_from(fd, offset, out, path):
+                page_cache.drop(fd, missing)
         finally:
-            self._close_one(fd, offset, len(out))
+            os.close(fd)
+
+    def _fill_from(
+        self, fd: int, offset: int, out: memoryview, path: Path
+    ) -> list[page_cache.Range]:
+        """Read, and return what this brought into the page cache."""
+        missing = self._fill_cached(fd, offset, out)
+        if missing is None:
+            fill(fd, offset, out, path)
+            return []
+        for first, last in missing:
+            fill(fd, first, out[first - offset : last - offset], path)
+        return missing
+
+    def _fill_cached(self, fd: int, offset: int, out: memoryview) -> list[page_cache.Range] | None:
+        """Fill what the page cache holds, return what it does not; None: read it all as usual."""
+        if not self._tidy:
+            return None
+        try:
+            missing = page_cache.read_cached(fd, offset, out)
+        except OSError:
+            return None  # the read as usual meets the error again, and explains it
+        if missing is None:
+            self._tidy = False
+            page_cache.read_on(fd)
+        return missing
 
     def _close(self) -> None:
+        self._borrowed.give_back()
         for fd in self._open.values():
-            self._close_one(fd)
+            os.close(fd)
         self._open.clear()
-
-    def _close_one(self, fd: int, first: int = 0, length: int = 0) -> None:
-        # The trainer's page cache is not ours to fill; what was dirty stays.
-        if not self._keep_cached and hasattr(os, "posix_fadvise"):
-            try:
-                os.posix_fadvise(fd, first, length, os.POSIX_FADV_DONTNEED)
-            except OSError as error:
-                if error.errno not in GONE | {errno.EINVAL, errno.ENOSYS, errno.EIO}:
-                    raise
-        os.close(fd)

@@ -19,16 +19,51 @@ ITEM_BYTES: dict[str, int] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Stripes:
+    """Evenly spaced stretches of an axis: `count` of `length`, one every `stride`."""
+
+    start: int
+    length: int
+    count: int = 1
+    stride: int = 0
+    """From the start of one stretch to the next; means nothing for a single one."""
+
+    @property
+    def size(self) -> int:
+        """Return how many positions they cover together."""
+        return self.length * self.count
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Rows and columns of a tensor on disk, its axes but the last taken as one axis of rows."""
+
+    source: str
+    """The name on disk of the tensor that this is a part of."""
+    why: str
+    """What the layout was told from."""
+    row_length: int
+    """Elements a row on disk; 1 for vectors, so that each element is a row."""
+    rows: Stripes
+    columns: Stripes
+    transposed: bool = False
+    """The columns are the output channels (GPT-2's Conv1D, most stacked experts of today)."""
+
+
+@dataclass(frozen=True, slots=True)
 class TensorRef:
-    """One tensor as a contiguous little-endian byte range of one file."""
+    """One tensor: a contiguous little-endian byte range of one file, or a view of such a range."""
 
     name: str
     dtype: str
     """One of `ITEM_BYTES`."""
     shape: tuple[int, ...]
+    """In the order in which elements are read; of the part, where this is a view."""
     file: Path
     offset: int
+    """Where the tensor starts; of the whole it is a part of, where this is a view."""
     role: Role = "model"
+    view: View | None = None
 
     @property
     def size(self) -> int:
@@ -37,7 +72,7 @@ class TensorRef:
 
     @property
     def bytes(self) -> int:
-        """Return the length of the byte range."""
+        """Return the length in bytes of its elements together."""
         return self.size * ITEM_BYTES[self.dtype]
 
 
@@ -48,6 +83,8 @@ class Skipped:
     name: str
     dtype: str
     reason: str
+    is_parameter: bool = True
+    """Whether something is missing without it: masks and counters are no parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +94,5 @@ class Listing:
     tensors: tuple[TensorRef, ...]
     skipped: tuple[Skipped, ...] = ()
     metadata: tuple[tuple[str, str], ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
+    """(tensor name, what to say of it): fused and left whole, tied to another."""

@@ -368,7 +368,8 @@ def measure_codes(
         else:
             look_up(piece, table, wide)
         if not finite:
-            zero_nonfinite(wide, wide)
+            # fp16 widened by a multiplication has finite values where it had none: look them up.
+            look_up(piece, table, wide)
         start = first + at - length
         add_sketch(wide, start, signs, runs[start // 256 - first // 256 :], sketch)
         if columns.size:

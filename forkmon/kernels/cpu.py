@@ -16,7 +16,7 @@ from forkmon.stats.codes import Codes, Counts
 from forkmon.stats.parts import Part
 from forkmon.stats.summary import Summary
 
-PROBE = 4096
+PROBE = 1024
 """Elements looked at to choose the table variant."""
 
 CROWDED = 0.1
@@ -54,8 +54,10 @@ class CpuAccumulator:
         self._dtype = dtype
         self._distribution_only = distribution_only
         self._grid = grids.grid(grids.GRID_OF_DTYPE[dtype])
-        self._tables = np.zeros((1, self._grid.size), np.int64)
-        self._four: NDArray[np.int64] | None = None
+        self._counts_so_far = np.zeros(self._grid.size, np.int64)
+        self._tables = np.zeros((1, self._grid.size), np.uint32)
+        self._four: NDArray[np.uint32] | None = None
+        self._uncarried = 0
         self._whole: list[NDArray[np.int64]] = []
         self._real: list[NDArray[np.float64]] = []
         self._digest: int | None = 0
@@ -91,12 +93,12 @@ class CpuAccumulator:
 
     def summary(self) -> Summary:
         """Return the summary of everything added."""
-        counts = self._tables[0] if self._four is None else self._tables[0] + self._four.sum(0)
+        self._carry()
         whole = np.array(self._whole, np.int64).reshape(-1, 6)
         real = np.array(self._real, np.float64).reshape(-1, 7)
         return Summary(
             self._dtype,
-            Codes(self._grid.name, counts),
+            Codes(self._grid.name, self._counts_so_far.copy()),
             Blocks(whole, real),
             (self._part(),) if self._size and not self._distribution_only else (),
             None if self._distribution_only else self._digest,
@@ -113,7 +115,7 @@ class CpuAccumulator:
         self, codes: NDArray[np.generic], first: int, runs: NDArray[np.int64],
         rows: NDArray[np.float64], first_row: int,
     ) -> None:  # fmt: skip
-        counts, four = self._counts(_crowded(codes))
+        counts, four = self._counts(_crowded(codes), len(codes))
         compiled.measure_codes(
             codes, _KIND.get(self._dtype, _BY_TABLE), _values_by_code(self._grid.name), first,
             counts, four, self._scratch, self._scratch.view(np.uint32), sketch.signs(), runs,
@@ -125,7 +127,7 @@ class CpuAccumulator:
         rows: NDArray[np.float64], first_row: int,
     ) -> None:  # fmt: skip
         x = values if values.dtype.kind == "f" else values.astype(np.float64)
-        counts, four = self._counts(_crowded(_prefixes(x)))
+        counts, four = self._counts(_crowded(_prefixes(x)), len(x))
         pieces = len(x) // BLOCK + 2
         whole, real = np.zeros((pieces, 6), np.int64), np.zeros((pieces, 7), np.float64)
         patterns = x.view(np.uint32) if x.dtype == np.float32 else np.zeros(0, np.uint32)
@@ -137,12 +139,24 @@ class CpuAccumulator:
         self._whole += list(whole[:used])
         self._real += list(real[:used])
 
-    def _counts(self, crowded: bool) -> tuple[NDArray[np.int64], bool]:  # noqa: FBT001
+    def _counts(self, crowded: bool, size: int) -> tuple[NDArray[np.uint32], bool]:  # noqa: FBT001
+        """Return the tables to count `size` elements into, and whether they are four."""
+        if self._uncarried + size >= 2**32:
+            self._carry()
+        self._uncarried += size
         if not crowded:
             return self._tables, False
         if self._four is None:
-            self._four = np.zeros((4, self._grid.size), np.int64)
+            self._four = np.zeros((4, self._grid.size), np.uint32)
         return self._four, True
+
+    def _carry(self) -> None:
+        """Move the counts from the small tables, which fit a cache, to the wide one."""
+        for tables in (self._tables, self._four):
+            if tables is not None:
+                self._counts_so_far += tables.sum(axis=0, dtype=np.int64)
+                tables[:] = 0
+        self._uncarried = 0
 
     def _hash(self, data: Bytes, first: int) -> None:
         offset = first * numpy_dtype(self._dtype).itemsize
@@ -189,7 +203,10 @@ class CpuAccumulator:
 def _crowded(codes: NDArray[np.generic]) -> bool:
     """Return whether one code is so common that counting would wait on its own last store."""
     probe = codes[:: max(1, len(codes) // PROBE)][:PROBE]
-    return bool(np.bincount(probe).max() > CROWDED * len(probe))
+    ordered = np.sort(probe)
+    far = max(1, int(CROWDED * len(ordered)))
+    # In order, a code with more than that share stands at two places so far apart.
+    return len(ordered) > far and bool((ordered[far:] == ordered[:-far]).any())
 
 
 def _prefixes(values: NDArray[np.generic]) -> NDArray[np.uint16]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf, isfinite, sqrt
 
-
 FAINTEST = 1e-150
 """Variances below this lose digits of the fourth moment to underflow: shape is undefined there."""
 

@@ -17,8 +17,8 @@ from forkmon.errors import GridMismatchError
 from forkmon.stats.blocks import BLOCK
 from forkmon.stats.sketch import WIDTH, Sketch
 
-SPAN: Final = 64 * BLOCK
-"""Elements a span: 8 MB of bf16, 16 MB of f32."""
+SPAN: Final = 256 * BLOCK
+"""Elements a span: 32 MB of bf16, 64 MB of f32."""
 
 Floats = NDArray[np.float64]
 
@@ -60,6 +60,38 @@ def joined(a: tuple[Part, ...], b: tuple[Part, ...]) -> tuple[Part, ...]:
         if left.first + left.size > right.first:
             raise GridMismatchError("two pieces of a tensor cover the same elements")
     return parts
+
+
+def compacted(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """Return the parts with neighbours added up from left to right.
+
+    The sums are those that reading all parts in order gives, to the bit: what was already read
+    need not be kept apart.
+    """
+    out: list[Part] = []
+    for part in parts:
+        if out and out[-1].first + out[-1].size == part.first:
+            out[-1] = _added(out[-1], part)
+        else:
+            out.append(part)
+    return tuple(out)
+
+
+def _added(left: Part, right: Part) -> Part:
+    """Return two neighbours as one part."""
+    overlap = left.first_row + len(left.rows) - right.first_row if len(right.rows) else 0
+    rows = np.concatenate([left.rows, right.rows[overlap:]]) if overlap >= 0 else left.rows
+    if overlap > 0:  # the row that the border cuts
+        end = len(left.rows)
+        rows[end - overlap : end] += right.rows[:overlap]
+    return Part(
+        left.first,
+        left.size + right.size,
+        left.sketch + right.sketch,
+        left.columns + right.columns,
+        rows,
+        left.first_row,
+    )
 
 
 def sketch(parts: tuple[Part, ...]) -> Sketch:

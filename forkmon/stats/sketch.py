@@ -101,7 +101,8 @@ def runs(first: int, count: int) -> NDArray[np.int64]:
 def fold(tables: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the 256 sums of a kernel's table of 1024: two signs, rotations not yet wrapped."""
     positive, negative = tables[:512], tables[512:]
-    wrapped = (positive[:WIDTH] + positive[WIDTH:]) - (negative[:WIDTH] + negative[WIDTH:])
+    with np.errstate(over="ignore", invalid="ignore"):  # float64 near its limit: no distance then
+        wrapped = (positive[:WIDTH] + positive[WIDTH:]) - (negative[:WIDTH] + negative[WIDTH:])
     return np.asarray(wrapped)
 
 

@@ -53,6 +53,10 @@ class Summary:
             None if None in digests else sum(d or 0 for d in digests) % 2**64,
         )
 
+    def compacted(self) -> Summary:
+        """Return the same summary with neighbouring parts added up: it takes less memory."""
+        return replace(self, parts=parts.compacted(self.parts))
+
     def finish(self, rows: int = 0) -> Finished:
         """Return the numbers of these elements; `rows` of a matrix, 0 for a vector."""
         if self.codes.exact:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Phase = Literal["starting", "live", "waiting", "restarting", "stopped"]
 
-EX_CONFIG = 78
+EX_CONFIG = wire.EX_CONFIG
 """The worker's exit code for a configuration that no restart can mend."""
 
 FIRST_DELAY = 0.5
@@ -80,6 +80,7 @@ class Supervisor:
         self._stopping = False
         self._delay = self._timing.first_delay
         self._died_of = ""
+        self._device: tuple[str, ...] = ()
         self.stderr: deque[SafeText] = deque(maxlen=STDERR_LINES)
         """The last lines the workers wrote to stderr, oldest first."""
         self.state = WorkerState()
@@ -144,17 +145,19 @@ class Supervisor:
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._nudge.wait(), self._delay)
-            self._delay = min(self._delay * 2, self._timing.longest_delay)
+            self._delay = min(
+                max(self._delay * 2, self._timing.first_delay), self._timing.longest_delay
+            )
 
     async def _one_worker(self) -> int:
         self._nudge.clear()
-        died_of = ("--died-of", self._died_of) if self._died_of else ()
+        after = [*(("--died-of", self._died_of) if self._died_of else ()), *self._device]
         clock = asyncio.get_running_loop().time
         started = clock()
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._argv,
-                *died_of,
+                *after,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -194,6 +197,10 @@ class Supervisor:
             self._set("stopped", self.state.why if self.state.phase == "stopped" else last)
             return False
         self._died_of = _signal_name(-code) if code < 0 else ""
+        if code == wire.EX_DEVICE_LOST:
+            # Its context cannot be mended, and no tensor is to blame: at once again, on the CPU.
+            self._device = ("--device", "cpu", "--device-why", last or "the GPU was lost")
+            self._delay = 0.0
         why = self._died_of or (f"exit {code}" + (f": {last}" if last else ""))
         self._set("restarting", why, restarts=self.state.restarts + 1)
         return True

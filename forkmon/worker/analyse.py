@@ -6,10 +6,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from forkmon.engines.protocol import Engine
 from forkmon.errors import CheckpointError
 from forkmon.formats import reading
+from forkmon.formats.logical import logical_listing
+from forkmon.formats.logical_rules import Rule
+from forkmon.formats.logical_view import describe
+from forkmon.formats.pacing import Pace
 from forkmon.formats.refs import Listing, TensorRef
 from forkmon.runs.refs import CheckpointRef
 from forkmon.stats.names import ancestors, tree_key
@@ -18,6 +23,8 @@ from forkmon.stats.row import StatRow
 from forkmon.stats.summary import Finished, Group, empty_group, group_of
 from forkmon.store.values import Candidate, TensorKey, Trace
 from forkmon.store.writer import Writer
+from forkmon.worker import preview
+from forkmon.worker.progress import Meter, Standing
 
 FLUSH_SECONDS = 0.25
 """How long finished rows wait before a small transaction shows them to the UI."""
@@ -45,6 +52,14 @@ class Plan:
     """Tensors at which a worker died twice: left out until the file changes."""
     note_each: bool = False
     """Write down each tensor before it is touched: a worker died in this file."""
+    root: Path | None = None
+    """The run's directory, where config.json may lie."""
+    rules: Sequence[Rule] = ()
+    """The user's own layouts of fused tensors."""
+    read_rate: float = 0.0
+    """MB a second at most; 0 for no limit."""
+    rate: float | None = None
+    """Bytes a second of the analysis before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +68,21 @@ class Analysed:
 
     tensors: int
     partial: str | None
+    rate: float | None
+    """Bytes a second."""
 
 
-Report = Callable[[int, int], None]
-"""Called with (tensors done, tensors in all) now and then; raises to stop."""
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How far an analysis is."""
+
+    tensors: int
+    of: int
+    standing: Standing
+
+
+Report = Callable[[Tally], None]
+"""Called now and then; raises to stop."""
 
 
 def analyse(plan: Plan, writer: Writer, engine: Engine, report: Report) -> Analysed:
@@ -66,18 +92,20 @@ def analyse(plan: Plan, writer: Writer, engine: Engine, report: Report) -> Analy
     read, or nothing of it stays.
     """
     began = time.monotonic()
-    listing = reading.listing(plan.ref)
+    listing = logical_listing(plan.ref, plan.rules, plan.root)
     attempt = writer.begin(**plan.candidate)
+    pace = Pace(plan.read_rate * 1e6) if plan.read_rate else None
     try:
-        with reading.OpenFiles(plan.ref) as files:
-            _store_rows(plan, listing, files, Batch(writer, attempt), engine, report)
+        with reading.OpenFiles(plan.ref, pace=pace) as files:
+            rate = _store_rows(plan, listing, files, Batch(writer, attempt), engine, report)
             files.verify()
     except BaseException:
         writer.drop(attempt)
         raise
     skipped = [(s.name, s.dtype, s.reason) for s in listing.skipped]
     skipped += [(name, "", "a worker died at it twice") for name in sorted(plan.quarantined)]
-    partial = f"{len(skipped):,} tensors not analysed" if skipped else None
+    missing = len(plan.quarantined) + sum(s.is_parameter for s in listing.skipped)
+    partial = f"{missing:,} tensors not analysed" if missing else None
     writer.promote(
         attempt,
         seconds=time.monotonic() - began,
@@ -85,7 +113,14 @@ def analyse(plan: Plan, writer: Writer, engine: Engine, report: Report) -> Analy
         reason=partial,
         skipped=skipped,
     )
-    return Analysed(len(listing.tensors) - len(plan.quarantined), partial)
+    writer.set_notes(notes(listing))
+    return Analysed(len(listing.tensors) - len(plan.quarantined), partial, rate)
+
+
+def notes(listing: Listing) -> list[tuple[str, str]]:
+    """Return what is to be said of tensors: what they are a part of, why one was left whole."""
+    views = [(t.name, describe(t.view)) for t in listing.tensors if t.view is not None]
+    return [*views, *listing.notes]
 
 
 def _store_rows(
@@ -95,23 +130,47 @@ def _store_rows(
     rows_out: Batch,
     engine: Engine,
     report: Report,
-) -> None:
+) -> float | None:
+    """Store every tensor and block; return the rate in bytes a second."""
     ordered = sorted(
         (t for t in listing.tensors if t.name not in plan.quarantined),
         key=lambda t: (t.role, tree_key(t.name)),
     )
     if not ordered:
         raise CheckpointError("it holds no tensor that forkmon can read")
+    sizes = {t.name: t.bytes for t in ordered}
+    meter = Meter(sum(sizes.values()), rate=plan.rate)
+    if not plan.note_each and preview.worth_it(sum(sizes.values()), plan.rate):
+        _store_preview(files, ordered, rows_out, engine, report, meter)
     done = 0
     for row in rows(_measured(plan, files, ordered, rows_out, engine)):
         rows_out.add(row)
         if row.key.kind == "tensor":
             done += 1
+            meter.advance(sizes[row.key.name])
         if rows_out.due():
             rows_out.flush()
-            report(done, len(ordered))
+            report(Tally(done, len(ordered), meter.standing()))
     rows_out.flush()
-    report(done, len(ordered))
+    report(Tally(done, len(ordered), meter.standing()))
+    return meter.rate
+
+
+def _store_preview(
+    files: reading.OpenFiles,
+    ordered: Sequence[TensorRef],
+    rows_out: Batch,
+    engine: Engine,
+    report: Report,
+    meter: Meter,
+) -> None:
+    """Store 1 % of every tensor first: a large checkpoint shows something within a second."""
+    for key, stat, reduced in preview.preview_rows(files, ordered, engine.kernel):
+        rows_out.add(Row(key, stat, reduced))
+        if rows_out.due():
+            rows_out.flush()
+            report(Tally(0, len(ordered), meter.standing()))
+    rows_out.flush()
 
 
 def _measured(

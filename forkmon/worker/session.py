@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from forkmon import wire
-from forkmon.engines.protocol import Engine
 from forkmon.errors import CheckpointError, IncompleteError, TornError, VanishedError
 from forkmon.runs.metrics import read_metrics
 from forkmon.runs.order import Placed, Placement, place
@@ -18,9 +17,13 @@ from forkmon.runs.refs import Broken, CheckpointRef, Fingerprint
 from forkmon.store.values import Candidate, KnownCheckpoint, QuarantineRow
 from forkmon.store.writer import Writer
 from forkmon.text import safe
-from forkmon.worker.analyse import Analysed, Plan, analyse
-from forkmon.worker.backends import Device
+from forkmon.worker.devices import Device
 from forkmon.worker.judge import refresh_alerts
+
+if TYPE_CHECKING:
+    from forkmon.engines.protocol import Engine
+    from forkmon.formats.logical_rules import Rule
+    from forkmon.worker.analyse import Analysed, Tally
 
 MAX_DEATHS = 2
 """Workers that may die at one tensor before it is left out."""
@@ -41,6 +44,8 @@ class Session:
         device: Device,
         notify: Notify,
         interrupted: Callable[[], None] = lambda: None,
+        rules: Sequence[Rule] = (),
+        read_rate: float = 0.0,
     ) -> None:
         self.focus: str | None = None
         """The tensor under the cursor."""
@@ -53,6 +58,10 @@ class Session:
         self._device = device
         self._notify = notify
         self._interrupted = interrupted
+        self._rules = tuple(rules)
+        self._read_rate = read_rate
+        self._rate: float | None = None
+        """Bytes a second of the last analysis."""
         self._known = writer.known()
         self._came_ns = int(self._reader.run().created * 1e9)
         self._backlog: set[Path] | None = None
@@ -131,6 +140,8 @@ class Session:
         self._known = [k for k in self._known if k.row.status != "failed"]
 
     def _analyse(self, ref: CheckpointRef, candidate: Candidate) -> Analysed:
+        from forkmon.worker.analyse import Plan, analyse  # numpy: only when there is something
+
         deaths = [
             q for q in self._writer.quarantined()
             if q.path == str(ref.path) and q.digest == ref.fingerprint.digest
@@ -141,19 +152,27 @@ class Session:
             focus=self.focus,
             quarantined=frozenset(q.tensor for q in deaths if q.deaths >= MAX_DEATHS and q.tensor),
             note_each=bool(deaths),
+            root=self._root,
+            rules=self._rules,
+            read_rate=self._read_rate,
+            rate=self._rate,
         )
         if self._engine is None:
             self._engine = self._open_engine()
-        return analyse(plan, self._writer, self._engine, self._reporter(ref.step))
+        done = analyse(plan, self._writer, self._engine, self._reporter(ref.step))
+        self._rate = done.rate
+        return done
 
-    def _reporter(self, step: int) -> Callable[[int, int], None]:
-        began = time.monotonic()
-
-        def report(done: int, total: int) -> None:
+    def _reporter(self, step: int) -> Callable[[Tally], None]:
+        def report(tally: Tally) -> None:
             self._interrupted()
-            spent = time.monotonic() - began
-            left = spent / done * (total - done) if done else None
-            self._notify(wire.Progress(step, done, total, left))
+            left = tally.standing.seconds_left
+            self._notify(
+                wire.Progress(
+                    step, tally.tensors, tally.of, left, share=tally.standing.share,
+                    rate=tally.standing.rate,
+                )
+            )  # fmt: skip
 
         return report
 

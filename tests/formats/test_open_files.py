@@ -204,7 +204,7 @@ def test_short_reads_change_nothing(
 ) -> None:
     """A file system that returns a few bytes at a time gives the same tensor."""
     real = os.preadv
-    monkeypatch.setattr(os, "preadv", lambda fd, bufs, at: real(fd, [bufs[0][:size]], at))
+    monkeypatch.setattr(os, "preadv", lambda fd, bufs, *at: real(fd, [bufs[0][:size]], *at))
     ref = ref_of(file)
     tensor = listing(ref).tensors[0]
     out = np.empty(100, np.float32)
@@ -236,7 +236,9 @@ def test_errors_of_the_file_system_are_retried_then_named(
     left = [times]
     real = os.preadv
 
-    def failing(fd: int, buffers: list[memoryview], offset: int) -> int:
+    def failing(fd: int, buffers: list[memoryview], offset: int, flags: int = 0) -> int:
+        if flags:
+            raise OSError(errno.EAGAIN, "not cached")
         if left[0]:
             left[0] -= 1
             raise OSError(code, "injected")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from forkmon.kernels.cpu import CpuKernel
 from forkmon.kernels.protocol import Kernel
 from forkmon.stats import channels, parts, sketch
-from forkmon.stats.parts import SPAN
+from forkmon.stats.blocks import BLOCK
 from forkmon.stats.summary import Finished, Summary, empty
 
 Matrix = NDArray[np.float32]
@@ -79,10 +79,11 @@ def test_spans_give_the_same_bits_in_any_order(kernel: Kernel, dtype: str) -> No
     flat = stored.reshape(-1)
     item = flat.dtype.itemsize
     pieces = []
-    for first in range(0, flat.size, SPAN):
+    span = 64 * BLOCK
+    for first in range(0, flat.size, span):
         accumulator = kernel.accumulator(dtype, 4100)
-        for at in range(first, min(first + SPAN, flat.size), 65_536 * 3):
-            end = min(at + 65_536 * 3, first + SPAN, flat.size)
+        for at in range(first, min(first + span, flat.size), 3 * BLOCK):
+            end = min(at + 3 * BLOCK, first + span, flat.size)
             accumulator.add(flat[at:end].view(np.uint8), at)
         pieces.append(accumulator.summary())
     assert len(pieces) == 3
@@ -93,10 +94,13 @@ def test_spans_give_the_same_bits_in_any_order(kernel: Kernel, dtype: str) -> No
         backward = piece.join(backward)
     assert forward == backward
     assert item * flat.size > 0
-    a, b = forward.finish(2100), backward.finish(2100)
-    assert a.sketch == b.sketch
-    assert a.channels == b.channels
-    assert a.digest == b.digest is not None
+    compact = pieces[0].join(pieces[1]).compacted().join(pieces[2]).compacted()
+    assert len(compact.parts) == 1
+    expected = forward.finish(2100)
+    for found in (backward.finish(2100), compact.finish(2100)):
+        assert found.sketch == expected.sketch
+        assert found.channels == expected.channels
+        assert found.digest == expected.digest is not None
 
 
 def test_dead_and_outlying_channels_are_named(kernel: Kernel) -> None:
@@ -114,12 +118,19 @@ def test_dead_and_outlying_channels_are_named(kernel: Kernel) -> None:
     assert channels.decode(found.encode()).rows.top[0][0] == 17
 
 
-def test_non_finite_elements_do_not_spoil_sketch_or_channels(kernel: Kernel) -> None:
+@pytest.mark.parametrize("dtype", ["f32", "f64", "bf16", "f16"])
+def test_non_finite_elements_do_not_spoil_sketch_or_channels(kernel: Kernel, dtype: str) -> None:
     """NaN and Inf count as zero there; they are reported where they are counted."""
     values = np.random.default_rng(1).standard_normal((64, 2048)).astype(np.float32)
     clean = values.copy()
     values[5, 7], values[60, 2000], clean[5, 7], clean[60, 2000] = np.nan, np.inf, 0, 0
-    bad, good = finished(kernel, values), finished(kernel, clean)
+
+    def stored(array: Matrix) -> NDArray[np.generic]:
+        if dtype == "bf16":
+            return bf16(array)
+        return array.astype({"f32": np.float32, "f64": np.float64, "f16": np.float16}[dtype])
+
+    bad, good = finished(kernel, stored(values), dtype), finished(kernel, stored(clean), dtype)
     assert bad.sketch == good.sketch
     assert bad.channels == good.channels
     assert (bad.nan, bad.inf) == (1, 1)
