@@ -127,6 +127,8 @@ def run(launch: Launch) -> int:
     """Run forkmon on this terminal until the person leaves; return the exit code."""
     if launch.no_color:
         os.environ["NO_COLOR"] = "1"
+    for name in ("COLUMNS", "LINES"):  # where they are set the screen would not follow a resize
+        os.environ.pop(name, None)
     held: list[ForkmonApp] = []
 
     def stop(code: int) -> None:

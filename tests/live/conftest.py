@@ -270,6 +270,8 @@ def environment(isolated_home: Path, numba_cache: Path) -> dict[str, str]:
         "TERM": "xterm-256color",
         "COLORTERM": "truecolor",
         "NUMBA_CACHE_DIR": str(numba_cache),
+        "COLUMNS": "80",  # a stale size must not hide the terminal's own
+        "LINES": "24",
         "TMPDIR": str(temporary),
     }
 
