@@ -267,28 +267,43 @@ def add_channels(
     width = columns.size
     at = 0
     while at < x.size:
-        row, column = (first + at) // width, (first + at) % width
+        row, column = (first + at) // width - first_row, (first + at) % width
+        if column == 0 and x.size - at >= 2 * width:
+            _add_two_rows(x[at : at + width], x[at + width : at + 2 * width], columns)
+            row_sums[row] += _sum_of_squares(x[at : at + width], lanes)
+            row_sums[row + 1] += _sum_of_squares(x[at + width : at + 2 * width], lanes)
+            at += 2 * width
+            continue
         length = min(width - column, x.size - at)
         values = x[at : at + length]
         into = columns[column : column + length]
         for k in range(length):
             v = np.float64(values[k])
             into[k] += v * v
-        row_sums[row - first_row] += _sum_of_squares(values, lanes)
+        row_sums[row] += _sum_of_squares(values, lanes)
         at += length
 
 
 @njit(**_OPTIONS)  # type: ignore[untyped-decorator]
+def _add_two_rows(a: Array, b: Array, columns: Array) -> None:
+    """Add the squares of two whole rows: the sums by column are loaded and stored once for both."""
+    for k in range(columns.size):
+        v, w = np.float64(a[k]), np.float64(b[k])
+        columns[k] += v * v + w * w
+
+
+@njit(**_OPTIONS)  # type: ignore[untyped-decorator]
 def _sum_of_squares(x: Array, lanes: Array) -> float:
-    whole = x.size // LANES
+    pairs = x.size // (2 * LANES)
     lanes[:] = 0.0
-    for i in range(whole):
-        tile = x[i * LANES : (i + 1) * LANES]
+    for i in range(pairs):
+        a = x[2 * i * LANES : (2 * i + 1) * LANES]
+        b = x[(2 * i + 1) * LANES : (2 * i + 2) * LANES]
         for k in range(LANES):
-            v = np.float64(tile[k])
-            lanes[k] += v * v
-    total = _total(lanes) if whole else 0.0
-    for i in range(whole * LANES, x.size):
+            v, w = np.float64(a[k]), np.float64(b[k])
+            lanes[k] += v * v + w * w
+    total = _total(lanes) if pairs else 0.0
+    for i in range(2 * pairs * LANES, x.size):
         v = np.float64(x[i])
         total += v * v
     return total
