@@ -6,13 +6,16 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from forkmon import config
 from forkmon.config import Settings
 from forkmon.errors import ForkmonError, UsageError
 from forkmon.store.place import store_path
 from forkmon.text import safe
-from forkmon.worker.compose import Means, means_of
+
+if TYPE_CHECKING:
+    from forkmon.worker.compose import Means
 
 
 def settings(options: argparse.Namespace) -> Settings:
@@ -26,6 +29,8 @@ def settings(options: argparse.Namespace) -> Settings:
 
 def means(settings: Settings) -> Means:
     """Return what an analysis is done with; warnings about layouts are said on stderr."""
+    from forkmon.worker.compose import means_of  # the UI process has no use for it
+
     found, warnings = means_of(settings)
     for warning in warnings:
         print(f"forkmon: warning: {warning}", file=sys.stderr)

@@ -70,7 +70,8 @@ def fit(line: Iterable[Span], cells: int, glyphs: Glyphs = UNICODE) -> Line:
     for span in spans:
         taken = width(span.text)
         if taken >= left:  # something follows, or it is too long itself: the mark goes here
-            out.append(Span(pad(_marked(span.text, left, glyphs), left), span.ink))
+            cut = pad(_marked(span.text, left, glyphs), left)
+            out.append(Span(cut, span.ink, span.over))
             break
         out.append(span)
         left -= taken

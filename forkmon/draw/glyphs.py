@@ -50,6 +50,8 @@ class Glyphs:
     left: str
     right: str
     delta: str
+    norm: str
+    """The bars around a vector: its length."""
     times: str
     baseline_sign: str
     curve_markers: tuple[str, ...]
@@ -95,6 +97,7 @@ UNICODE = Glyphs(
     left="‹",
     right="›",
     delta="Δ",
+    norm="‖",
     times="×",
     baseline_sign="─",
     curve_markers=("braille", "•", "+", "×"),
@@ -131,6 +134,7 @@ ASCII = Glyphs(
     left="<",
     right=">",
     delta="d",
+    norm="|",
     times="x",
     baseline_sign="-",
     curve_markers=("*", "+", "o", "x"),

@@ -29,6 +29,8 @@ class Span:
 
     text: str
     ink: Ink = Ink.TEXT
+    over: Ink | None = None
+    """The ink it is cut out of, as a line from a bar; None is the ground. Lost without colours."""
 
 
 Line = tuple[Span, ...]
@@ -62,5 +64,7 @@ def ansi(lines: Iterable[Line], color: bool) -> list[str]:  # noqa: FBT001 - rea
 
 
 def _coloured(span: Span) -> str:
+    if span.over is not None and _SGR[span.over]:
+        return f"\x1b[{_SGR[span.over]};7m{span.text}{_RESET}"  # reversed: cut out of the bar
     code = _SGR[span.ink]
     return f"\x1b[{code}m{span.text}{_RESET}" if code and span.text.strip() else span.text

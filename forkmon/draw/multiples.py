@@ -28,8 +28,11 @@ TITLES = {
     "l1": "L1 norm",
     "nan": "NaN",
     "inf": "infinite",
+    "update": "update (est.)",
+    "drift": "drift (est.)",
+    "cosine": "cosine (est.)",
 }
-"""What statistics are called on the screen."""
+"""What statistics are called on the screen; estimates from sketches are labelled."""
 
 _LEAST_WIDTH = 31
 _LEAST_HEIGHT = 7

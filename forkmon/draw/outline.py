@@ -1,7 +1,8 @@
 """Outlines laid over bars: the baseline as a stepped line, the previous step as dashes.
 
 A cell that holds the top of a bar is left to the bar, unless the outline is clearly above it:
-the current step is what the panel is about.
+the current step is what the panel is about. Over a full cell the outline is drawn on the bar's
+colour, so that the bar keeps its shape.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def draw_outline(
     for column, (before, row, after) in enumerate(around):
         for at, glyph in _stroke(before, row, after, glyphs.contour):
             if 0 <= at < rows and _yields(at, heights[column], tops[column]):
-                canvas.put(x + column, bottom - at, glyph, Ink.BASELINE)
+                ground = _ground(at, tops[column], glyphs)
+                canvas.put(x + column, bottom - at, glyph, Ink.BASELINE, ground)
 
 
 def draw_dashes(
@@ -41,7 +43,8 @@ def draw_dashes(
     for column, (height, top) in enumerate(zip(heights, tops, strict=True)):
         row = _row(height, rows + 1)
         if 0 <= row < rows and _yields(row, height, top):
-            canvas.put(x + column, bottom - row, glyphs.previous, Ink.PREVIOUS)
+            ground = _ground(row, top, glyphs)
+            canvas.put(x + column, bottom - row, glyphs.previous, Ink.PREVIOUS, ground)
 
 
 def _row(height: int, rows: int) -> int:
@@ -66,6 +69,12 @@ def _stroke(before: int, row: int, after: int, contour: str) -> list[tuple[int, 
 
 def _between(low: int, high: int, upright: str) -> list[tuple[int, str]]:
     return [(at, upright) for at in range(low + 1, high)]
+
+
+def _ground(at: int, top: int, glyphs: Glyphs) -> Ink | None:
+    """Return the ink of the bar that fills row `at`; bars of letters have no ground."""
+    solid = not glyphs.full.isascii()
+    return Ink.ACCENT if solid and top >= (at + 1) * _EIGHTHS else None
 
 
 def _yields(at: int, height: int, top: int) -> bool:

@@ -60,6 +60,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("pause", "p", "p", "pause or resume following", "time"),
     Action("panel-histogram", "1", "1", "panel: histogram", "look"),
     Action("panel-curves", "3", "3", "panel: curves over steps", "look"),
+    Action("panel-channels", "4", "4", "panel: channels of a matrix", "look"),
     Action("statistic", "v", "v", "choose the statistic", "look"),
     Action("value-scale", "y", "y", "value or count scale", "look"),
     Action("step-scale", "x", "x", "step scale: log or linear", "look"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from forkmon.stats.alert import Alert
@@ -11,7 +11,10 @@ FEWEST = 3
 """Tensors from which on their alerts are shown as one."""
 
 NAMED = 3
-"""Tensors whose own messages the group's message quotes, at most."""
+"""Tensors that the group's message names, at most."""
+
+WORDS = {"nan": "NaN", "inf": "Inf"}
+"""Counts of the evidence whose totals the message begins with."""
 
 
 def grouped(alerts: Sequence[Alert]) -> tuple[Alert, ...]:
@@ -38,15 +41,26 @@ def grouped(alerts: Sequence[Alert]) -> tuple[Alert, ...]:
 def _group(members: Sequence[Alert]) -> Alert:
     first = members[0]
     block = common_block([alert.tensor or "" for alert in members])
-    quoted = "; ".join(f"{a.tensor}: {a.message}" for a in members[:NAMED])
+    totals = _totals(members)
     return replace(
         first,
         severity=max(alert.severity for alert in members),
         tensor=block,
         step=max(alert.step for alert in members),
-        message=f"{len(members):,} tensors: {quoted}",
-        evidence={"tensors": len(members), **_totals(members)},
+        message=_message(members, totals),
+        evidence={"tensors": len(members), **totals},
     )
+
+
+def _message(members: Sequence[Alert], totals: Mapping[str, int]) -> str:
+    """Return how many tensors and how much in all, then the first names (or messages)."""
+    many = f"{len(members):,} tensors"
+    sums = [f"{totals[name]:,} {word}" for name, word in WORDS.items() if totals.get(name)]
+    first = members[:NAMED]
+    more = f" and {len(members) - NAMED:,} more" if len(members) > NAMED else ""
+    if not sums:
+        return f"{many}: " + "; ".join(f"{a.tensor}: {a.message}" for a in first) + more
+    return f"{', '.join([many, *sums])}: " + ", ".join(a.tensor or "" for a in first) + more
 
 
 def _totals(members: Sequence[Alert]) -> dict[str, int]:

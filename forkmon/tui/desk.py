@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from forkmon.tui import model, tree_view
+from forkmon.tui import fetching, model, tree_view
 from forkmon.tui.alert_groups import grouped
-from forkmon.tui.scene import Scene
+from forkmon.tui.scene import Scene, alike
 from forkmon.tui.widgets.alerts import ordered
 from forkmon.tui.widgets.layer_tree import Cell, change_of, window
 from forkmon.tui.widgets.panel import Subject
@@ -64,6 +64,7 @@ class Desk:
         self._series: dict[tuple[int, int], Series] = {}
         self._known_alerts: set[tuple[str, str | None, int]] | None = None
         self.new_alerts = 0
+        self.shelf = fetching.Shelf()
         self.visited = False
         """Whether an alert was gone to; the first `n` goes to the first one."""
 
@@ -71,13 +72,17 @@ class Desk:
 
     def arrive(self, scene: Scene) -> None:
         """Take a new scene; the view follows the newest checkpoint if it is to."""
+        same = alike(self.scene, scene)
         self.scene = scene
+        if same and scene.timeline:
+            return
         view = model.landed(self.view, scene.timeline)
         if view.closed is None and scene.tree.nodes:
             view = replace(view, closed=scene.tree.initially_closed())
         self._count_new(grouped(scene.alerts))
         for memory in (self._stats, self._codes, self._series, self._cells, self._columns):
             memory.clear()
+        self.shelf.retry()
         self.look(view, keep=False)
 
     def look(self, view: model.View, *, keep: bool = True) -> None:
@@ -287,6 +292,15 @@ class Desk:
         """Return one row's columns over the timeline."""
         timeline = self.scene.timeline
         return self._read(self._series, (tensor, 0), lambda s: s.series(tensor, timeline))
+
+    def digest(self, tensor: int, checkpoint: int) -> int | None:
+        """Return the content hash of a tensor at a checkpoint."""
+        trace = None if self.source is None else self.source.trace(tensor, checkpoint)
+        return None if trace is None else trace.digest
+
+    def note(self, tensor: str) -> str:
+        """Return what is to be said of a tensor: which one on disk it is a part of, say."""
+        return "" if self.source is None else self.source.note(tensor)
 
     def _read(
         self,

@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from forkmon.errors import StoreError
 from forkmon.store.place import state_directory
 from forkmon.text import safe
-from forkmon.tui import messages, scene
+from forkmon.tui import fetching, messages, scene
 
 if TYPE_CHECKING:
     from textual.message import Message
     from textual.timer import Timer
 
+    from forkmon.stats.series import Series
     from forkmon.tui.desk import Desk
+    from forkmon.tui.fetching import ChannelHistory, Wanted
     from forkmon.tui.launch import Launch
     from forkmon.tui.scene import Scene
     from forkmon.tui.screens.main import MainScreen
@@ -38,6 +41,8 @@ class Feed:
         self._timer: Timer | None = None
         self._redraw: Timer | None = None
         self._version = -1
+        self._wanted: list[Wanted] = []
+        self._fetching = False
 
     def want(self) -> None:
         """Load a new scene soon."""
@@ -69,10 +74,11 @@ class Feed:
     def _load(self) -> None:
         """Read a scene; in a thread, with a connection of its own."""
         before = self._desk.scene if self._desk.scene.timeline else None
+        progress = self._screen.watching.progress
         said: Message
         try:
             said = messages.SceneLoaded(
-                scene.load(self._launch.open_source, self._launch.name, before)
+                scene.load(self._launch.open_source, self._launch.name, before, progress)
             )
         except StoreError as error:
             said = messages.SceneUnavailable(safe(error))
@@ -92,6 +98,31 @@ class Feed:
         if self._screen.watching.store_problem:
             self._screen.watched(store_problem="")
         self._desk.arrive(found)
+
+    def fetch(self, wanted: list[Wanted]) -> None:
+        """Read in a thread what the last painting missed; what an older one missed is forgotten."""
+        self._wanted = wanted
+        if self._fetching or not wanted:
+            return
+        self._fetching = True
+        # Not one of asyncio's threads: leaving waits for those.
+        Thread(target=self._fetch, args=(self._wanted.pop(0),), daemon=True).start()
+
+    def _fetch(self, wanted: Wanted) -> None:
+        found: Series | ChannelHistory | None = None
+        with contextlib.suppress(StoreError):
+            source = self._launch.open_source()
+            try:
+                found = fetching.read(source, wanted)
+            finally:
+                source.close()
+        with contextlib.suppress(RuntimeError):  # the person left meanwhile
+            self._screen.post_message(messages.Fetched(wanted.key, found))
+
+    def fetched(self) -> None:
+        """Go on with what is still wanted."""
+        self._fetching = False
+        self.fetch(self._wanted)
 
     def missing(self) -> None:
         """Note that there is no store (yet): the next tick looks again."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from forkmon.draw.ink import Ink, Line, Span
 from forkmon.text import safe
 from forkmon.tui import layout
+from forkmon.tui.fetching import MOST_SKETCHES, sketches
 from forkmon.tui.widgets import alerts as alert_pane
 from forkmon.tui.widgets import layer_tree, panel
+from forkmon.tui.widgets.panel_channels import channels_lines, no_channels
 from forkmon.tui.widgets.panel_histogram import histogram_lines, nothing
 from forkmon.tui.widgets.words import Box
 
@@ -105,8 +107,13 @@ def panel_head(desk: Desk, frame: Frame) -> list[Line]:
     width, glyphs = frame.panel_width, frame.glyphs
     lines = [panel.tabs_line(desk.view.panel, desk.view.pane == "panel", width, glyphs)]
     subject = desk.subject
-    lines.append(panel.title_line(subject, width, glyphs) if subject is not None else ())
-    return lines
+    if subject is None:
+        return [*lines, ()]
+    now = None
+    if subject.entry is not None:
+        now = desk.stat(subject.entry.id, subject.current.id)
+    preview = now is not None and now.preview
+    return [*lines, panel.title_line(subject, width, glyphs, preview=preview)]
 
 
 def histogram_panel(desk: Desk, frame: Frame) -> list[Line]:
@@ -135,7 +142,28 @@ def curves_panel(desk: Desk, frame: Frame) -> list[Line]:
         series = desk.series(subject.entry.id)
     if subject is None or series is None:
         return _set_in(nothing("this row has no numbers of its own", frame.box))
+    if desk.view.estimate:
+        many = sketches(desk.scene.tree, subject)
+        if many > MOST_SKETCHES:
+            text = f"{many:,} sketches are too many for a curve: choose a row with fewer tensors"
+            return _set_in(nothing(text, frame.box))
+        moved = desk.shelf.movement(subject)
+        if moved is None:
+            return _set_in(nothing(f"reading {many:,} sketches", frame.box))
+        series = replace(series, values={**series.values, **moved.values})
     return _set_in(curves_lines(series, subject.current.step, desk.view, frame.box))
+
+
+def channels_panel(desk: Desk, frame: Frame) -> list[Line]:
+    """Return the drawing of panel 4."""
+    subject = desk.subject
+    if subject is None or subject.entry is None:
+        return _set_in(nothing("this row has no numbers of its own", frame.box))
+    reason = no_channels(subject.entry)
+    if reason:
+        return _set_in(nothing(reason, frame.box))
+    history = desk.shelf.channels(subject)
+    return _set_in(channels_lines(subject.entry, history, frame.box))
 
 
 def detail_lines(desk: Desk, frame: Frame) -> list[Line]:
@@ -151,8 +179,12 @@ def detail_lines(desk: Desk, frame: Frame) -> list[Line]:
         before = desk.stat(subject.entry.id, subject.baseline.id)
     lines = [panel.numbers_line(now, width, glyphs)]
     metrics = desk.scene.metrics or {}
-    if rows >= 3 or (rows == 2 and not metrics):
-        lines.append(panel.norms_line(now, before, width, glyphs))
+    tall = rows >= 3
+    if tall or (rows == 2 and not metrics):
+        moved = panel.moved_parts(desk.shelf.moved(subject), glyphs)
+        lines.append(panel.norms_line(now, before, () if tall else moved, width, glyphs))
+        if tall:
+            lines.append(panel.fitting(moved, width, glyphs))
     if metrics:
         lines.append(panel.metrics_line(metrics, subject.current.step, width, glyphs))
     return lines[:rows]

@@ -35,7 +35,7 @@ def divide(width: int, height: int, *, alerts: int, zoom: bool, metrics: bool) -
     """Return the division of a screen of `width` x `height` cells with so many alerts to list."""
     tall = height >= TALL
     listed = 1 + max(1, min(alerts, max(2, height // 8))) if tall else 1
-    details = (3 if metrics else 2) if tall else 2 if height >= 20 else 1
+    details = (4 if metrics else 3) if tall else 2 if height >= 20 else 1
     return Plan(
         tree=0 if zoom else _tree_width(width),
         alerts=0 if zoom else listed,

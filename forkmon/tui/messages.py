@@ -8,6 +8,8 @@ from textual.message import Message
 
 if TYPE_CHECKING:
     from forkmon import wire
+    from forkmon.stats.series import Series
+    from forkmon.tui.fetching import ChannelHistory, Key
     from forkmon.tui.scene import Scene
     from forkmon.tui.supervisor import WorkerState
 
@@ -86,6 +88,15 @@ class SceneLoaded(Message):
     def __init__(self, scene: Scene) -> None:
         super().__init__()
         self.scene = scene
+
+
+class Fetched(Message):
+    """Something was read in a thread."""
+
+    def __init__(self, key: Key, found: Series | ChannelHistory | None) -> None:
+        super().__init__()
+        self.key = key
+        self.found = found
 
 
 class SceneUnavailable(Message):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Pane = Literal["layers", "panel", "alerts"]
-Panel = Literal["histogram", "curves"]
+Panel = Literal["histogram", "curves", "channels"]
 Sort = Literal["name", "value", "change"]
 CountScale = Literal["linear", "symlog", "log count"]
 
@@ -22,8 +22,9 @@ COUNT_SCALES: tuple[CountScale, ...] = ("linear", "symlog", "log count")
 PANELS: tuple[tuple[str, Panel, str], ...] = (
     ("1", "histogram", "hist"),
     ("3", "curves", "curves"),
+    ("4", "channels", "chan"),
 )
-"""Key, panel and its short name; 2, 4, 5 and 6 take their places here."""
+"""Key, panel and its short name; 2, 5 and 6 take their places here."""
 
 STATISTICS: tuple[tuple[str, str], ...] = (
     ("std", "standard deviation"),
@@ -39,6 +40,17 @@ STATISTICS: tuple[tuple[str, str], ...] = (
     ("inf", "infinite"),
 )
 """What the tree can show, in the order of the chooser."""
+
+ESTIMATES: tuple[tuple[str, str], ...] = (
+    ("update", "|w − w before| / |w before|, an estimate; panel 3"),
+    ("drift", "|w − w first| / |w first|, an estimate; panel 3"),
+    ("cosine", "cosine to the first step, an estimate; panel 3"),
+)
+"""What only the curves can show: read from sketches, one row at a time."""
+
+CHOICES = STATISTICS + ESTIMATES
+
+ESTIMATED = frozenset(name for name, _ in ESTIMATES)
 
 RELATIVE = frozenset({"std", "l1", "l2"})
 """Statistics whose change reads best as a ratio; the others change by a difference."""
@@ -62,6 +74,9 @@ class View:
     panel: Panel = "histogram"
     zoom: bool = False
     statistic: str = "std"
+    """What the tree shows: a stored statistic."""
+    estimate: str = ""
+    """What the curves show in its place, if it is one that only they can."""
     filter: str = ""
     alerts_only: bool = False
     sort: Sort = "name"
@@ -71,6 +86,18 @@ class View:
     log_steps: bool = True
     alert: int = 0
     """Index of the chosen alert."""
+
+    @property
+    def charted(self) -> str:
+        """Return the statistic that the curves put first."""
+        return self.estimate or self.statistic
+
+
+def chosen(view: View, statistic: str) -> View:
+    """Return the view of a statistic; an estimate opens the curves, the tree keeps its column."""
+    if statistic in ESTIMATED:
+        return replace(view, estimate=statistic, panel="curves")
+    return replace(view, statistic=statistic, estimate="")
 
 
 def landed(view: View, timeline: Timeline) -> View:

@@ -152,12 +152,20 @@ def curves(desk: Desk, _page: int) -> str:
     return ""
 
 
+def channels(desk: Desk, _page: int) -> str:
+    """Show panel 4."""
+    desk.look(replace(desk.view, panel="channels"))
+    return ""
+
+
 def value_scale(desk: Desk, _page: int) -> str:
     """Change the scale of values (or counts) of the open panel."""
     view = desk.view
     if view.panel == "curves":
         desk.look(replace(view, log_values=not view.log_values))
-        return f"{view.statistic} on a log axis" if desk.view.log_values else "linear values"
+        return f"{view.charted} on a log axis" if desk.view.log_values else "linear values"
+    if view.panel == "channels":
+        return "norms are always on a log axis"
     scale = model.cycled(model.COUNT_SCALES, view.count_scale)
     desk.look(replace(view, count_scale=scale))
     return {"linear": "linear", "symlog": "values on a symlog axis", "log count": "log density"}[
@@ -272,6 +280,7 @@ MOVES: Mapping[str, Callable[[Desk, int], str]] = {
     "pause": pause,
     "panel-histogram": histogram,
     "panel-curves": curves,
+    "panel-channels": channels,
     "value-scale": value_scale,
     "step-scale": step_scale,
     "zoom": zoom,

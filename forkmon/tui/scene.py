@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from forkmon.text import SafeText, safe
@@ -12,6 +12,7 @@ from forkmon.tui.tree_model import Tree
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from forkmon import wire
     from forkmon.stats.alert import Alert
     from forkmon.store.values import CheckpointRow, IgnoredRow, TensorEntry, Timeline
     from forkmon.tui.source import Source
@@ -23,7 +24,7 @@ class Scene:
 
     title: SafeText
     timeline: Timeline = ()
-    """Analysed checkpoints, oldest first."""
+    """Analysed checkpoints, oldest first; then one being analysed, if each tensor has a number."""
     failed: tuple[CheckpointRow, ...] = ()
     ignored: tuple[IgnoredRow, ...] = ()
     attempt: CheckpointRow | None = None
@@ -45,14 +46,21 @@ class Scene:
         return None if tensor_id is None or not self.entries else self.entries.get(tensor_id)
 
 
-def load(open_source: Callable[[], Source], title: str, before: Scene | None) -> Scene:
+def load(
+    open_source: Callable[[], Source],
+    title: str,
+    before: Scene | None,
+    progress: wire.Progress | None = None,
+) -> Scene:
     """Read a new scene; the tree of `before` is kept where the tensors are the same."""
     source = open_source()
     try:
+        attempt = source.attempt()
         timeline = source.timeline()
-        newest = timeline[-1].id if timeline else None
-        entries = {} if newest is None else {e.id: e for e in source.tensors(newest)}
-        if before is not None and before.entries == entries:
+        if attempt is not None and _whole(attempt, timeline, progress):
+            timeline = (*timeline, attempt)
+        entries = _entries(source, timeline, before)
+        if before is not None and (before.entries is entries or before.entries == entries):
             tree = before.tree
         else:
             tree = tree_model.build(tuple(entries.values()), title)
@@ -61,7 +69,7 @@ def load(open_source: Callable[[], Source], title: str, before: Scene | None) ->
             timeline=timeline,
             failed=source.failed(),
             ignored=source.ignored(),
-            attempt=source.attempt(),
+            attempt=attempt,
             tree=tree,
             entries=entries,
             alerts=source.alerts(),
@@ -69,3 +77,34 @@ def load(open_source: Callable[[], Source], title: str, before: Scene | None) ->
         )
     finally:
         source.close()
+
+
+def _entries(source: Source, timeline: Timeline, before: Scene | None) -> Mapping[int, TensorEntry]:
+    """Return the rows of the newest checkpoint; those of `before` where it is the same one."""
+    if not timeline:
+        return {}
+    same = before is not None and before.timeline[-1:] == timeline[-1:]
+    if same and before is not None and before.entries and timeline[-1].status != "attempt":
+        return before.entries
+    return {entry.id: entry for entry in source.tensors(timeline[-1].id)}
+
+
+def alike(one: Scene, other: Scene) -> bool:
+    """Tell whether two scenes differ at most in how far an attempt that is not shown has come."""
+    if other.timeline and other.timeline[-1].status == "attempt":
+        return False
+    return replace(one, attempt=None) == replace(other, attempt=None)
+
+
+def _whole(attempt: CheckpointRow, timeline: Timeline, progress: wire.Progress | None) -> bool:
+    """Tell whether an attempt can be shown: the newest there is, no tensor without a number.
+
+    That is so once its preview is stored; exact numbers then replace those of the preview.
+    """
+    if timeline:
+        last = timeline[-1]
+        if attempt.segment != last.segment or attempt.step <= last.step:
+            return False
+    if progress is None or progress.step != attempt.step:
+        return False
+    return 0 < progress.total <= attempt.tensors

@@ -50,9 +50,14 @@ class Palette:
     base: Style = Style()  # noqa: RUF009 - rich styles are immutable
     cursor: Style = Style(reverse=True)  # noqa: RUF009
 
-    def style(self, ink: Ink, marked: Style | None = None) -> Style:
+    grounds: Mapping[Ink, Style] = field(default_factory=dict[Ink, Style])
+    """Text cut out of a bar of an ink: two data colours on each other would not be readable."""
+
+    def style(self, ink: Ink, marked: Style | None = None, over: Ink | None = None) -> Style:
         """Return the style of a stretch of text; `marked` wins over its colours."""
         plain = self.styles.get(ink, self.base)
+        if over is not None and over in self.grounds:
+            plain += self.grounds[over]
         return plain if marked is None else plain + marked
 
 
@@ -87,7 +92,8 @@ class Look:
             color=_rich(self.colours["cursor-text"]),
             bgcolor=_rich(self.colours["cursor-background"]),
         )
-        return Palette(styles, styles[Ink.TEXT], cursor)
+        grounds = {ink: Style(color=styles[ink].color, reverse=True) for ink in Ink}
+        return Palette(styles, styles[Ink.TEXT], cursor, grounds)
 
     def _style(self, ink: Ink) -> Style:
         bold = True if ink in (Ink.TITLE, Ink.ERROR) else None

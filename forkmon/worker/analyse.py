@@ -165,6 +165,7 @@ def _store_preview(
     meter: Meter,
 ) -> None:
     """Store 1 % of every tensor first: a large checkpoint shows something within a second."""
+    report(Tally(0, len(ordered), meter.standing()))
     for key, stat, reduced in preview.preview_rows(files, ordered, engine.kernel):
         rows_out.add(Row(key, stat, reduced))
         if rows_out.due():

@@ -206,13 +206,12 @@ def starts(view: Sequence[str]) -> None:
             ours.append(terminal.until(b"forkmon"))
             trees.append(terminal.until(b"layers"))
     base = median(bare)
-    say(f"bare Textual app, first paint      {base * 1000:6.0f} ms")
-    say(
-        f"forkmon view, first paint          {median(ours) * 1000:6.0f} ms  {median(ours) / base:.2f}x"
-    )
-    say(
-        f"forkmon view, the tree is there    {median(trees) * 1000:6.0f} ms  {median(trees) / base:.2f}x"
-    )
+    for what, took in (
+        ("bare Textual app, first paint", bare),
+        ("forkmon view, first paint", ours),
+        ("forkmon view, the tree is there", trees),
+    ):
+        say(f"{what:<35}{median(took) * 1000:6.0f} ms  {median(took) / base:.2f}x")
 
 
 def keys(view: Sequence[str], beside: Sequence[str]) -> None:
@@ -250,9 +249,8 @@ def idle_and_update(view: Sequence[str], store: Path, model: Model, step: int) -
         while (left := end - time.perf_counter()) > 0:
             sent += len(terminal.read(left))
         used = (terminal.cpu() - before) / IDLE_SECONDS
-        say(
-            f"idle {IDLE_SECONDS:.0f} s: {sent / IDLE_SECONDS:.1f} B/s, {100 * used:.2f} % of a core"
-        )
+        rate = sent / IDLE_SECONDS
+        say(f"idle {IDLE_SECONDS:.0f} s: {rate:.1f} B/s, {100 * used:.2f} % of a core")
         sizes: list[int] = []
         for more in range(3):
             with open_writer(store) as writer:

@@ -263,3 +263,15 @@ GOLDEN = [
     "     0└┬─────────┬─────────┬─────────┬─────────┬",
     "‹ <.1 %          −2        0         2   <.1 % ›",
 ]
+
+
+def test_an_outline_over_bars_is_cut_out_of_them(normal: Reduced) -> None:
+    """Over a full cell the outline carries the bar's ink as its ground; elsewhere none."""
+    wider = Reduced(0.0, tuple(k - 16 if k > 0 else k + 16 for k in normal.keys), normal.counts)
+    lines = histogram(normal, baseline=wider, width=70, height=20)
+    over = [span for line in lines[1:-2] for span in line if span.over is not None]
+    assert over
+    assert {(span.ink, span.over) for span in over} == {(Ink.BASELINE, Ink.ACCENT)}
+    assert any(";7m" in text for text in ansi(lines, color=True))
+    drawn = histogram(normal, baseline=wider, width=70, height=20, glyphs=ASCII)
+    assert all(span.over is None for line in drawn for span in line)

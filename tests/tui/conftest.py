@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 import random
+import struct
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 from textual.app import App
 from textual.pilot import Pilot
 
 from forkmon.stats.alert import Alert, Severity
+from forkmon.stats.channels import measure
 from forkmon.stats.names import ancestors
 from forkmon.stats.reduced import Reduced, key_of
 from forkmon.stats.row import StatRow
 from forkmon.store.reader import Reader
-from forkmon.store.values import Candidate, TensorKey
+from forkmon.store.values import Candidate, TensorKey, Trace
 from forkmon.store.writer import Writer
 from forkmon.tui.launch import Launch
 
@@ -124,10 +127,27 @@ class Maker:
         for name, values in blocks.items():
             yield TensorKey(name, "block"), stat_of(values), reduced_of(values)
 
+    def traces(self, step: int) -> Iterable[tuple[TensorKey, Trace]]:
+        """Yield what tells each tensor at a step apart: hash, sketch, channels of a matrix."""
+        for name in self.names:
+            values = values_at(name, step)
+            sums = [0.0] * 256
+            for i, value in enumerate(values):
+                sums[i % 256] += value if i % 3 else -value
+            matrix = np.array(values).reshape(20, -1) ** 2
+            vector = "ln_" in name or "bias" in name
+            channels = None if vector else measure(matrix.sum(1), matrix.sum(0)).encode()
+            shape = (len(values),) if vector else (20, len(values) // 20)
+            digest = hash((name, step)) & (2**64 - 1)
+            yield (
+                TensorKey(name, "tensor", "model", "f32", shape),
+                Trace(digest, struct.pack("<256f", *sums), channels),
+            )
+
     def add(self, step: int) -> None:
         """Store one checkpoint."""
         attempt = self.writer.begin(**self.candidate(step))
-        self.writer.add(attempt, self.rows(step))
+        self.writer.add(attempt, self.rows(step), self.traces(step))
         self.writer.promote(attempt, seconds=1.5)
 
     def close(self) -> None:

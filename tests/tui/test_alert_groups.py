@@ -12,14 +12,14 @@ def alert(tensor: str | None, *, onset: int = 5, kind: str = "NONFINITE", nan: i
 
 
 def test_many_tensors_at_one_step_are_one_line() -> None:
-    """The group counts its tensors, adds their evidence up, and quotes the first."""
+    """The group counts its tensors, adds their evidence up, and names the first."""
     single = alert("head.weight", onset=9)
     found = grouped([single, *(alert(f"h.{i}.w", nan=i) for i in range(4))])
     assert len(found) == 2
     assert found[0] is single
     assert found[1].tensor == "h"
     assert found[1].evidence == {"tensors": 4, "nan": 6}
-    assert found[1].message.startswith("4 tensors: h.0.w: 0 NaN; h.1.w: 1 NaN")
+    assert found[1].message == "4 tensors, 6 NaN: h.0.w, h.1.w, h.2.w and 1 more"
 
 
 def test_few_tensors_other_kinds_and_the_run_stay_alone() -> None:

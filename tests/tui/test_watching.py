@@ -104,7 +104,7 @@ def test_the_status_tells_progress_queue_and_what_is_left_out() -> None:
     )
     line = status_line(Scene(title=safe("x"), timeline=REGULAR), watch, (), "", 140, UNICODE)
     text = "".join(span.text for span in line)
-    assert "analysing 512: 31 %, 1 m 12 s left, compiling once" in text
+    assert "step 512  31/100 tensors  1 m 12 s left  compiling once" in text
     assert "2 queued · 1 waiting · 2 ignored" in text
 
 

@@ -16,7 +16,7 @@ from forkmon.text import safe
 from forkmon.tui import actions, messages
 from forkmon.tui.desk import Desk
 from forkmon.tui.feed import Feed
-from forkmon.tui.model import STATISTICS
+from forkmon.tui.model import CHOICES, chosen
 from forkmon.tui.moves import MOVES
 from forkmon.tui.scene import Scene
 from forkmon.tui.screens import sheets
@@ -142,6 +142,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         except StoreError as error:
             self.feed.lost(str(error))
             return
+        self.feed.fetch(self.desk.shelf.missed())
         if self._frame is not None and self.desk.view.panel == "curves" and not self._curves_due:
             self._curves_due = True
             self.call_after_refresh(self._paint_curves)
@@ -154,6 +155,10 @@ class MainScreen(Screen[None], inherit_bindings=False):
             self._painter.paint_curves(self.desk, self._frame)
         except StoreError as error:
             self.feed.lost(str(error))
+            return
+        missed = self.desk.shelf.missed()
+        if missed:
+            self.feed.fetch(missed)
 
     def flash(self, text: str) -> None:
         """Answer a key in the bottom line for a while."""
@@ -218,6 +223,12 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self.desk.notice(self._stall())
         self.repaint()
         self._tell_focus()
+
+    def on_fetched(self, message: messages.Fetched) -> None:
+        """Show what was read in a thread."""
+        self.desk.shelf.put(message.key, message.found)
+        self.feed.fetched()
+        self.repaint()
 
     def on_scene_unavailable(self, message: messages.SceneUnavailable) -> None:
         """Say why there is nothing to see; a missing store is just not there yet."""
@@ -361,20 +372,27 @@ class MainScreen(Screen[None], inherit_bindings=False):
         subject = self.desk.subject
         if subject is None:
             return
-        row = None
+        known = sheets.Known()
         if subject.entry is not None:
+            place = subject.entry.id, subject.current.id
             with contextlib.suppress(StoreError):
-                row = self.desk.stat(subject.entry.id, subject.current.id)
+                known = sheets.Known(
+                    self.desk.stat(*place),
+                    self.desk.digest(*place),
+                    self.desk.note(subject.entry.name),
+                )
         store = str(self._launch.store)
-        self._sheet(lambda width: sheets.provenance_lines(subject, row, store, width, self._glyphs))
+        self._sheet(
+            lambda width: sheets.provenance_lines(subject, known, store, width, self._glyphs)
+        )
 
     def _choose_statistic(self) -> None:
-        names = [name for name, _ in STATISTICS]
-        now = self.desk.view.statistic
+        names = [name for name, _ in CHOICES]
+        now = self.desk.view.charted
 
-        def chosen(index: int | None) -> None:
+        def picked(index: int | None) -> None:
             if index is not None:
-                self.desk.look(replace(self.desk.view, statistic=names[index]))
+                self.desk.look(chosen(self.desk.view, names[index]))
                 self.repaint()
 
         sheet = Sheet(
@@ -384,7 +402,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
             choices=True,
             chosen=names.index(now),
         )
-        self.host.push_screen(sheet, chosen)
+        self.host.push_screen(sheet, picked)
 
     def _rescan(self) -> None:
         if self.supervisor is None:

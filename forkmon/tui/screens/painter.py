@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from forkmon.tui import frame as frames
 from forkmon.tui.layout import fits
 from forkmon.tui.widgets.filter import Editor, filter_line
 from forkmon.tui.widgets.header import header_line
@@ -29,7 +28,7 @@ COMPACT = 100
 
 HINTS: tuple[Hint, ...] = (
     (", .", "step"), ("b", "baseline"), ("/", "filter"), ("?", "help"), ("q", "quit"),
-    ("n", "alert"), ("1 3", "panel"), ("s", "sort"), ("v", "statistic"), ("y", "scale"),
+    ("n", "alert"), ("1 3 4", "panel"), ("s", "sort"), ("v", "statistic"), ("y", "scale"),
     ("z", "zoom"),
 )  # fmt: skip
 """The most useful first: what does not fit is left out from the end."""
@@ -83,6 +82,8 @@ class Painter:
         if not desk.scene.timeline:
             self._paint_waiting(desk, picture, width, height)
             return None
+        from forkmon.tui import frame as frames  # the drawings: after first paint
+
         editing = picture.editor is not None
         frame = frames.frame_of(desk, width, height, self._glyphs, editing=editing)
         self._divide(frame)
@@ -93,15 +94,21 @@ class Painter:
 
     def paint_curves(self, desk: Desk, frame: Frame) -> None:
         """Paint panel 3: it takes long enough to wait until the cursor has moved."""
+        from forkmon.tui import frame as frames
+
         self._view("panel").show(frames.curves_panel(desk, frame))
 
     def _paint_panes(self, desk: Desk, frame: Frame) -> None:
+        from forkmon.tui import frame as frames
+
         tree, cursor = frames.tree_lines(desk, frame)
         self._view("tree").show(tree, cursor)
         self._view("rule").show(frames.rule_lines(frame))
         self._view("head").show(frames.panel_head(desk, frame))
         if desk.view.panel == "histogram":
             self._view("panel").show(frames.histogram_panel(desk, frame))
+        elif desk.view.panel == "channels":
+            self._view("panel").show(frames.channels_panel(desk, frame))
         self._view("details").show(frames.detail_lines(desk, frame))
         lines, chosen = frames.alert_lines(desk, frame)
         self._view("alerts").show(lines, chosen)

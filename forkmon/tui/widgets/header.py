@@ -101,7 +101,7 @@ def _variants(
         )
     newest = scene.timeline[-1]
     old = newest_age(now - newest.mtime, glyphs)
-    many = len(scene.timeline)
+    many = sum(row.status != "attempt" for row in scene.timeline)
     dot = " · " if glyphs.minus != "-" else " - "
     counted = f"{many:,} checkpoint{'s' if many != 1 else ''}"
     far: Line = (Span(f"step {step(newest.step, glyphs)}{dot}{counted}{dot}newest {old}"),)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from forkmon.draw.cells import clip_middle, fit, pad
+from forkmon.draw.cells import clip, clip_middle, fit, pad
 from forkmon.draw.cells import width as width_of
 from forkmon.draw.ink import Ink, Line, Span
 from forkmon.draw.numbers import percent, short
@@ -33,6 +33,7 @@ NARROW = 32
 """Below this many columns the sparkline makes room for the name."""
 
 
+_ADDED = re.compile(r" \([^()]*\)$")
 _FROM_BLOCK = re.compile(r"\.(\d+\..+)")
 
 
@@ -111,7 +112,8 @@ def row_line(
     name = node.full if row.full else node.label
     mark = "" if row.opened is None else f"{glyphs.opened if row.opened else glyphs.closed} "
     label = indent + mark
-    label += fitted(name, cols.label - len(label) - 1, glyphs)
+    room = cols.label - len(label) - 1
+    label += fitted(name, room, glyphs) if node.path else title_fitted(name, room, glyphs)
     spans = [Span(pad(label, cols.label, "left", glyphs)), badge(severity, glyphs), Span(" ")]
     if cols.spark:
         spans += [Span(sparkline(cell.spark, cols.spark, glyphs), Ink.ACCENT), Span(" ")]
@@ -134,6 +136,13 @@ def fitted(name: str, room: int, glyphs: Glyphs) -> str:
     if width_of(name) > room and (block := _FROM_BLOCK.search(name)):
         name = block[1]
     return clip_middle(name, room, glyphs)
+
+
+def title_fitted(title: str, room: int, glyphs: Glyphs) -> str:
+    """Return the run's name in so many cells: first what is added in brackets goes."""
+    if width_of(title) > room:
+        title = _ADDED.sub("", title) or title
+    return clip(title, room, glyphs)
 
 
 def change_of(cell: Cell, statistic: str) -> float | None:

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
     from forkmon.draw.glyphs import Glyphs
     from forkmon.stats.row import StatRow
+    from forkmon.stats.series import Series
     from forkmon.store.values import CheckpointRow, TensorEntry, Timeline
     from forkmon.tui.model import Panel
+
+PREVIEW = "preview 1 %"
+"""What stands beside numbers of a strided sample, until the exact ones replace them."""
 
 METRIC_SPARK = 12
 METRIC_ORDER = ("loss", "train_loss", "eval_loss", "test_loss", "learning_rate", "lr", "grad_norm")
@@ -49,7 +53,7 @@ def tabs_line(panel: Panel, focused: bool, width: int, glyphs: Glyphs) -> Line: 
     return ends(spans, (), width, glyphs)
 
 
-def title_line(subject: Subject, width: int, glyphs: Glyphs) -> Line:
+def title_line(subject: Subject, width: int, glyphs: Glyphs, *, preview: bool = False) -> Line:
     """Return the name of the row, its type and shape, and which step is shown."""
     newest = subject.timeline[-1]
     first = subject.timeline[0]
@@ -62,6 +66,8 @@ def title_line(subject: Subject, width: int, glyphs: Glyphs) -> Line:
         marks.append(Span(" paused", Ink.MUTED))
     if subject.current.segment != first.segment:
         marks.append(Span(f" segment {subject.current.segment}", Ink.MUTED))
+    if preview:
+        marks.append(Span(f" {PREVIEW}", Ink.WARN))
     if subject.current.status == "partial":
         marks.append(Span(" partial", Ink.WARN))
     what = "" if subject.entry is None else shape_text(subject.entry, glyphs)
@@ -88,7 +94,7 @@ def numbers_line(row: StatRow | None, width: int, glyphs: Glyphs) -> Line:
         return ends((Span(" not in this checkpoint", Ink.MUTED),), (), width, glyphs)
     parts: list[Line] = []
     if row.preview:
-        parts.append((Span("preview", Ink.WARN),))
+        parts.append((Span(PREVIEW, Ink.WARN),))
     for name, many in (("nan", row.nan), ("inf", row.inf)):
         if many:
             parts.append((Span(f"{name} {count(many, glyphs)}", Ink.ERROR),))
@@ -105,11 +111,17 @@ def numbers_line(row: StatRow | None, width: int, glyphs: Glyphs) -> Line:
     if row.modes is not None:
         pairs.insert(4, ("modes", str(row.modes)))
     parts += [(Span(f"{name} ", Ink.MUTED), Span(text)) for name, text in pairs]
-    return _fitting(parts, width, glyphs)
+    return fitting(parts, width, glyphs)
 
 
-def norms_line(row: StatRow | None, before: StatRow | None, width: int, glyphs: Glyphs) -> Line:
-    """Return norms and spread, and what the baseline had."""
+def norms_line(
+    row: StatRow | None,
+    before: StatRow | None,
+    moved: Sequence[Line],
+    width: int,
+    glyphs: Glyphs,
+) -> Line:
+    """Return norms and spread, how far the row moved, and what the baseline had."""
     if row is None:
         return ()
     low, middle, high = row.quantiles[2], row.quantiles[4], row.quantiles[6]
@@ -120,10 +132,30 @@ def norms_line(row: StatRow | None, before: StatRow | None, width: int, glyphs: 
         ("95 %", short(high, 7, glyphs)),
     ]
     parts: list[Line] = [(Span(f"{name} ", Ink.MUTED), Span(text)) for name, text in pairs]
+    parts += moved
     if before is not None:
         was = f"baseline std {short(before.std, 7, glyphs)}"
         parts.append((Span(was, Ink.BASELINE),))
-    return _fitting(parts, width, glyphs)
+    return fitting(parts, width, glyphs)
+
+
+def moved_parts(moved: Series | None, glyphs: Glyphs) -> list[Line]:
+    """Return how far the row moved since the step before and since the first, as estimates."""
+    if moved is None or len(moved.steps) < 2:
+        return []
+    norm = glyphs.norm
+    named = (
+        ("update", f"{norm}{glyphs.delta}w{norm}/{norm}w{norm}"),
+        ("drift", "drift"),
+        ("cosine", "cosine"),
+    )
+    parts: list[Line] = []
+    for name, shown in named:
+        value = moved.values[name][-1]
+        if value is not None:
+            text = short(value, 7, glyphs)
+            parts.append((Span(f"{shown} ", Ink.MUTED), Span(text), Span(" est.", Ink.MUTED)))
+    return parts
 
 
 def metrics_line(
@@ -146,10 +178,10 @@ def metrics_line(
                 Span(curve, Ink.PREVIOUS),
             )
         )
-    return _fitting(parts, width, glyphs)
+    return fitting(parts, width, glyphs)
 
 
-def _fitting(parts: Sequence[Line], width: int, glyphs: Glyphs) -> Line:
+def fitting(parts: Sequence[Line], width: int, glyphs: Glyphs) -> Line:
     """Return as many whole parts as fit, so that no number is ever cut."""
     kept: list[Line] = []
     for part in parts:

@@ -28,13 +28,13 @@ def curves_lines(series: Series, mark: int | None, view: View, box: Box) -> list
         height=box.height,
         log_x=view.log_steps,
         mark=at,
-        selected=view.statistic,
+        selected=view.charted,
         glyphs=box.glyphs,
     )
 
 
 def _one_log(series: Series, mark: float | None, view: View, box: Box) -> list[Line]:
-    name = view.statistic
+    name = view.charted
     values = column(series, name)
     title = fit(
         (

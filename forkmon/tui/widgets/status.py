@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from forkmon.draw.cells import line_width
 from forkmon.draw.ink import Ink, Line, Span
-from forkmon.draw.numbers import eta, share, step
+from forkmon.draw.numbers import eta, step
 from forkmon.text import safe
 from forkmon.tui.widgets.words import ends, joined
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from forkmon.draw.glyphs import Glyphs
     from forkmon.tui.scene import Scene
     from forkmon.tui.watching import Watch
+
+WORTH_SAYING = 2.0
+"""Seconds left above which they are shown: less is over before it is read."""
 
 Hint = tuple[str, str]
 """A key and what it does, as the hints write them."""
@@ -75,13 +78,13 @@ def _progress(watch: Watch, glyphs: Glyphs) -> Line:
     progress = watch.progress
     if progress is None:
         return ()
-    said = f"analysing {step(progress.step, glyphs)}"
+    said = f"step {step(progress.step, glyphs)}"
     if progress.total > 0:
-        said += f": {share(min(progress.done, progress.total), progress.total)}"
-    if progress.seconds_left is not None and progress.seconds_left >= 1:
-        said += f", {eta(progress.seconds_left, glyphs)}"
+        said += f"  {min(progress.done, progress.total):,}/{progress.total:,} tensors"
+    if progress.seconds_left is not None and progress.seconds_left > WORTH_SAYING:
+        said += f"  {eta(progress.seconds_left, glyphs)}"
     if progress.note:
-        said += f", {safe(progress.note, 40)}"
+        said += f"  {safe(progress.note, 40)}"
     return (Span(said, Ink.ACCENT),)
 
 

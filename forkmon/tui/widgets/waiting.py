@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from forkmon.draw.cells import clip_middle
 from forkmon.draw.ink import Ink, Line, Span
-from forkmon.draw.numbers import share
 from forkmon.text import safe
 
 if TYPE_CHECKING:
@@ -63,9 +62,9 @@ def _headline(scene: Scene, watch: Watch) -> tuple[str, str]:
         return "this history holds no analysed checkpoint", problem
     if watch.progress is not None:
         progress = watch.progress
-        done = share(progress.done, progress.total) if progress.total else ""
-        note = f"; {progress.note}" if progress.note else ""
-        return "analysing the first checkpoint", f"step {progress.step:,}: {done}{note}"
+        done = f"  {progress.done:,}/{progress.total:,} tensors" if progress.total else ""
+        note = f"  {progress.note}" if progress.note else ""
+        return "analysing the first checkpoint", f"step {progress.step:,}{done}{note}"
     if watch.worker.phase == "starting":
         return "starting the worker", ""
     if watch.worker.phase == "stopped":
