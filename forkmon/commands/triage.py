@@ -78,7 +78,8 @@ def _what_was_read(rows: Sequence[CheckpointRow], device: Device, glyphs: Glyphs
     if len(good) > 1:
         span = f"steps {numbers.step(good[0].step)} to {numbers.step(good[-1].step)}"
     where = f"{device.name} ({safe(device.why)})"
-    return f"{len(good):,} checkpoints, {span}; {size} in {spent} on {where}"
+    many = f"{len(good):,} checkpoint{'' if len(good) == 1 else 's'}"
+    return f"{many}, {span}; {size} in {spent} on {where}"
 
 
 def _changes(

@@ -29,7 +29,7 @@ from forkmon.text import safe
 from forkmon.worker.compose import Means, means_of, open_session
 from forkmon.worker.mailbox import Mailbox, StopRequestedError
 from forkmon.worker.politeness import be_polite
-from forkmon.worker.session import Notify, recover
+from forkmon.worker.session import Notify, Session, recover
 from forkmon.worker.speaker import Speaker
 from forkmon.worker.where import KERNEL_VERSION
 
@@ -163,20 +163,24 @@ class Worker:
             )
             session.refresh()
             while True:
-                for command in self.mailbox.take():
-                    match command:
-                        case wire.Rescan():
-                            session.retry()
-                        case wire.Focus(tensor=tensor):
-                            session.focus = tensor
-                        case wire.Stop():
-                            raise StopRequestedError
                 session.look()
+                self._obey(session)
                 busy = session.analyse_next()
                 writer.beat()
                 if not busy:
                     self.wake.wait(self.means.interval)
                 self.mailbox.check()
+
+    def _obey(self, session: Session) -> None:
+        """Do what the UI asked for since the last time."""
+        for command in self.mailbox.take():
+            match command:
+                case wire.Rescan():
+                    session.retry()
+                case wire.Focus(tensor=tensor):
+                    session.focus = tensor
+                case wire.Stop():
+                    raise StopRequestedError
 
     def _pulse(self, writer: Writer) -> Callable[[], None]:
         """Return what to do now and then in a long analysis: keep the lock alive, hear a Stop."""

@@ -88,7 +88,12 @@ def test_what_is_under_the_cursor_is_there_first(
     worker.until(wire.Polled)
     worker.tell(wire.Focus("head.weight"))
     worker.tell(wire.Focus("h.1.mlp.weight"))
-    land(run, 3)
+    elsewhere = run.with_name("elsewhere")
+    elsewhere.mkdir()
+    land(elsewhere, 3)
+    fresh = elsewhere / "step_3.safetensors"
+    os.utime(fresh)  # an old file would settle at once, before the wish arrives
+    fresh.rename(run / fresh.name)
     worker.until(wire.Stored)
     with Reader.open(store) as reader:
         row = reader.timeline()[0]
