@@ -236,16 +236,18 @@ def _total(lanes: Array) -> float:
 
 
 @njit(**_OPTIONS)  # type: ignore[untyped-decorator]
-def add_sketch(x: Array, first: int, signs: Array, runs: Array, tables: Array) -> None:
+def add_sketch(x: Array, first: int, signs: Array, tables: Array) -> None:
     """Add finite values to a sketch's table of 1024 (see `stats.sketch.fold`).
 
-    `first` is the global index of x[0], `runs` the rotations from run first // 256 on.
+    `first` is the global index of x[0]; rotations and flips are those of `stats.sketch.runs`.
     """
     at = 0
     while at < x.size:
         place = (first + at) % 256
         length = min(256 - place, x.size - at)
-        start = runs[(first + at) // 256 - first // 256] + place
+        bits = _mixed(np.uint64((first + at) // 256) ^ np.uint64(0x9E3779B97F4A7C15))
+        flip = (bits >> np.uint64(40)) & np.uint64(1)
+        start = np.int64(bits & np.uint64(0xFF)) + 512 * np.int64(flip) + place
         sign = (first + at) % signs.size
         into = tables[start : start + length]
         values = x[at : at + length]
@@ -354,13 +356,13 @@ def saturate(x: Array, values: Array) -> None:
 @njit(**_OPTIONS)  # type: ignore[untyped-decorator]
 def measure_codes(
     codes: Array, kind: int, table: Array, first: int, counts: Array, four: bool,
-    values: Array, bits: Array, signs: Array, runs: Array, sketch: Array,
+    values: Array, bits: Array, signs: Array, sketch: Array,
     columns: Array, row_sums: Array, first_row: int, lanes: Array,
 ) -> None:  # fmt: skip
     """Take a chunk of codes: count them, and add their values to sketch and channels.
 
     `kind` is 0 for bf16, 1 for fp16, 2 where `table` holds each code's value (0 where it is not
-    finite); `values` and `bits` are one scratch block, seen twice. Without `runs` only counts are
+    finite); `values` and `bits` are one scratch block, seen twice. Without `signs` only counts are
     taken, without `columns` no channels.
     """
     at = 0
@@ -373,7 +375,7 @@ def measure_codes(
         else:
             count_one_table(piece, counts[0])
         at += length
-        if not runs.size:
+        if not signs.size:
             continue
         finite = True
         if kind == 0:
@@ -386,7 +388,7 @@ def measure_codes(
             # fp16 widened by a multiplication has finite values where it had none: look them up.
             look_up(piece, table, wide)
         start = first + at - length
-        add_sketch(wide, start, signs, runs[start // 256 - first // 256 :], sketch)
+        add_sketch(wide, start, signs, sketch)
         if columns.size:
             add_channels(wide, start, columns, row_sums, first_row, lanes[0])
 
@@ -394,7 +396,7 @@ def measure_codes(
 @njit(**_OPTIONS)  # type: ignore[untyped-decorator]
 def measure_values(
     x: Array, patterns: Array, first: int, counts: Array, four: bool, whole: Array, real: Array,
-    values: Array, clean: Array, bits: Array, signs: Array, runs: Array, sketch: Array,
+    values: Array, clean: Array, bits: Array, signs: Array, sketch: Array,
     columns: Array, row_sums: Array, first_row: int, lanes: Array,
 ) -> int:  # fmt: skip
     """Take a chunk of float32 or float64 values; return how many pieces of blocks it wrote.
@@ -420,12 +422,12 @@ def measure_values(
         finite = piece_moments(piece, whole[pieces], real[pieces], lanes)
         pieces += 1
         at += length
-        if not runs.size:
+        if not signs.size:
             continue
         if not finite:
             zero_nonfinite(piece, clean[:length])
             piece = clean[:length]
-        add_sketch(piece, start, signs, runs[start // 256 - first // 256 :], sketch)
+        add_sketch(piece, start, signs, sketch)
         if columns.size:
             add_channels(piece, start, columns, row_sums, first_row, lanes[0])
     return pieces

@@ -24,7 +24,7 @@ CROWDED = 0.1
 
 KILOBYTE = 8 * compiled.WORDS
 
-NO_RUNS = np.zeros(0, np.int64)
+NO_SIGNS = np.zeros(0, np.float32)
 
 _KIND = {"bf16": 0, "f16": 1}
 _BY_TABLE = 2
@@ -80,15 +80,15 @@ class CpuAccumulator:
             raise ValueError(f"chunk at element {first}, expected {self._first + self._size}")
         if len(values) == 0:
             return
-        runs = NO_RUNS
+        signs = NO_SIGNS
         if not self._distribution_only:
             self._hash(data, first)
-            runs = sketch.runs(first // sketch.WIDTH, len(values) // sketch.WIDTH + 2)
+            signs = sketch.signs()
         rows, first_row = self._row_sums(first, len(values))
         if self._grid.exact:
-            self._take_codes(values, first, runs, rows, first_row)
+            self._take_codes(values, first, signs, rows, first_row)
         else:
-            self._take_values(values, first, runs, rows, first_row)
+            self._take_values(values, first, signs, rows, first_row)
         self._size += len(values)
 
     def summary(self) -> Summary:
@@ -112,18 +112,18 @@ class CpuAccumulator:
         return np.bincount(keys, minlength=code_counts.SHIFTED_SIZE).astype(np.int64)
 
     def _take_codes(
-        self, codes: NDArray[np.generic], first: int, runs: NDArray[np.int64],
+        self, codes: NDArray[np.generic], first: int, signs: NDArray[np.float32],
         rows: NDArray[np.float64], first_row: int,
     ) -> None:  # fmt: skip
         counts, four = self._counts(_crowded(codes), len(codes))
         compiled.measure_codes(
             codes, _KIND.get(self._dtype, _BY_TABLE), _values_by_code(self._grid.name), first,
-            counts, four, self._scratch, self._scratch.view(np.uint32), sketch.signs(), runs,
+            counts, four, self._scratch, self._scratch.view(np.uint32), signs,
             self._sketch, self._columns, rows, first_row, self._lanes,
         )  # fmt: skip
 
     def _take_values(
-        self, values: NDArray[np.generic], first: int, runs: NDArray[np.int64],
+        self, values: NDArray[np.generic], first: int, signs: NDArray[np.float32],
         rows: NDArray[np.float64], first_row: int,
     ) -> None:  # fmt: skip
         x = values if values.dtype.kind == "f" else values.astype(np.float64)
@@ -133,7 +133,7 @@ class CpuAccumulator:
         patterns = x.view(np.uint32) if x.dtype == np.float32 else np.zeros(0, np.uint32)
         used = compiled.measure_values(
             x, patterns, first, counts, four, whole, real, self._scratch, np.empty(BLOCK, x.dtype),
-            self._scratch.view(np.uint32), sketch.signs(), runs, self._sketch, self._columns,
+            self._scratch.view(np.uint32), signs, self._sketch, self._columns,
             rows, first_row, self._lanes,
         )  # fmt: skip
         self._whole += list(whole[:used])
