@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from rich.color import Color, ColorParseError
 from rich.style import Style
 from textual.theme import BUILTIN_THEMES, Theme
 
-from forkmon.config import shipped
+from forkmon.config import config_file, shipped
 from forkmon.draw.ink import Ink
 from forkmon.errors import UsageError
 from forkmon.text import safe
@@ -135,9 +136,14 @@ def _ansi_variables(dark: bool) -> Mapping[str, str]:  # noqa: FBT001
     return BUILTIN_THEMES["ansi-dark" if dark else "ansi-light"].variables
 
 
+def places() -> tuple[Path, ...]:
+    """Return where themes lie: the user's own beside the config file, then those that ship."""
+    return config_file(os.environ).parent / "themes", shipped("themes")
+
+
 def find(name: str, directories: tuple[Path, ...] | None = None) -> Look:
     """Return a theme by name; UsageError names the ones there are."""
-    for directory in directories or (shipped("themes"),):
+    for directory in directories or places():
         path = directory / f"{name}.toml"
         if "/" not in name and path.is_file():
             return load(path)
@@ -147,7 +153,7 @@ def find(name: str, directories: tuple[Path, ...] | None = None) -> Look:
 
 def names(directories: tuple[Path, ...] | None = None) -> list[str]:
     """Return the names of all themes."""
-    found = directories or (shipped("themes"),)
+    found = directories or places()
     return sorted({path.stem for directory in found for path in directory.glob("*.toml")})
 
 
