@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forkmon.kernels import compiled
+from forkmon.kernels.compiled_hash import WORDS, hash_kilobytes
+from forkmon.kernels.compiled_sums import LANES
 from forkmon.kernels.protocol import Bytes, hash_keys, numpy_dtype
 from forkmon.stats import codes as code_counts
 from forkmon.stats import grids, reduced, sketch
@@ -22,7 +24,7 @@ PROBE = 1024
 CROWDED = 0.1
 """Share of the commonest code from which counting into one table stalls on its own stores."""
 
-KILOBYTE = 8 * compiled.WORDS
+KILOBYTE = 8 * WORDS
 
 NO_SIGNS = np.zeros(0, np.float32)
 
@@ -66,7 +68,7 @@ class CpuAccumulator:
         self._columns = np.zeros(0 if distribution_only else columns)
         self._rows: list[NDArray[np.float64]] = []
         self._scratch = np.empty(BLOCK, np.float32)
-        self._lanes = np.empty((7, compiled.LANES))
+        self._lanes = np.empty((7, LANES))
 
     def add(self, data: Bytes, first: int) -> None:
         """Take the little-endian elements in `data`; `first` is the global index of the first.
@@ -167,12 +169,12 @@ class CpuAccumulator:
         total = self._digest
         if whole:
             words = data[:whole].view("<u8")
-            total += int(compiled.hash_kilobytes(words, offset // KILOBYTE, hash_keys()))
+            total += int(hash_kilobytes(words, offset // KILOBYTE, hash_keys()))
         if whole < len(data):
             last = np.zeros(KILOBYTE, np.uint8)
             last[: len(data) - whole] = data[whole:]
             index = (offset + whole) // KILOBYTE
-            total += int(compiled.hash_kilobytes(last.view("<u8"), index, hash_keys()))
+            total += int(hash_kilobytes(last.view("<u8"), index, hash_keys()))
         self._digest = total % 2**64
 
     def _row_sums(self, first: int, size: int) -> tuple[NDArray[np.float64], int]:
