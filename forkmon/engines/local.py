@@ -66,6 +66,11 @@ class LocalEngine:
         """Return the kernel that it runs."""
         return self._kernel
 
+    @property
+    def note(self) -> str:
+        """Return why the first tensor may take longer; empty where it does not."""
+        return ""
+
     def run(
         self, files: OpenFiles, tensors: Sequence[TensorRef]
     ) -> Generator[tuple[TensorRef, Finished]]:

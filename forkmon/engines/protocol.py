@@ -19,6 +19,11 @@ class Engine(Protocol):
         """Return the kernel that it runs."""
         ...
 
+    @property
+    def note(self) -> str:
+        """Return why the first tensor may take longer; empty where it does not."""
+        ...
+
     def run(
         self, files: OpenFiles, tensors: Sequence[TensorRef]
     ) -> Generator[tuple[TensorRef, Finished]]:

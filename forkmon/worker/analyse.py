@@ -140,6 +140,7 @@ def _store_rows(
         raise CheckpointError("it holds no tensor that forkmon can read")
     sizes = {t.name: t.bytes for t in ordered}
     meter = Meter(sum(sizes.values()), rate=plan.rate)
+    report(Tally(0, len(ordered), meter.standing()))
     if not plan.note_each and preview.worth_it(sum(sizes.values()), plan.rate):
         _store_preview(files, ordered, rows_out, engine, report, meter)
     done = 0
@@ -165,7 +166,6 @@ def _store_preview(
     meter: Meter,
 ) -> None:
     """Store 1 % of every tensor first: a large checkpoint shows something within a second."""
-    report(Tally(0, len(ordered), meter.standing()))
     for key, stat, reduced in preview.preview_rows(files, ordered, engine.kernel):
         rows_out.add(Row(key, stat, reduced))
         if rows_out.due():

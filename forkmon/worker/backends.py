@@ -86,8 +86,14 @@ class DeviceEngine(LocalEngine):
     ) -> None:
         super().__init__(kernel, threads=threads or None)
         self._own_kernel = kernel
+        self._note = "compiling once" if _must_compile() else ""
         self._chosen = device
         self._idle = idle
+
+    @property
+    def note(self) -> str:
+        """Return why the first tensor may take longer; empty where it does not."""
+        return self._note
 
     @property
     def device(self) -> Device:
@@ -127,6 +133,12 @@ def compiled_cache(home: Path | None = None) -> tuple[Path, str]:
     if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return _private_cache(), f"{wanted} is writable by others: compiling anew"
     return wanted, ""
+
+
+def _must_compile() -> bool:
+    """Return whether no compiled kernel is in the cache yet."""
+    directory = Path(os.environ.get("NUMBA_CACHE_DIR") or config.cache_home() / "numba")
+    return next(directory.rglob("*.nbi"), None) is None
 
 
 @cache

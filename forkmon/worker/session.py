@@ -159,18 +159,20 @@ class Session:
         )
         if self._engine is None:
             self._engine = self._open_engine()
-        done = analyse(plan, self._writer, self._engine, self._reporter(ref.step))
+        done = analyse(
+            plan, self._writer, self._engine, self._reporter(ref.step, self._engine.note)
+        )
         self._rate = done.rate
         return done
 
-    def _reporter(self, step: int) -> Callable[[Tally], None]:
+    def _reporter(self, step: int, note: str) -> Callable[[Tally], None]:
         def report(tally: Tally) -> None:
             self._interrupted()
             left = tally.standing.seconds_left
             self._notify(
                 wire.Progress(
                     step, tally.tensors, tally.of, left, share=tally.standing.share,
-                    rate=tally.standing.rate,
+                    rate=tally.standing.rate, note="" if tally.tensors else note,
                 )
             )  # fmt: skip
 

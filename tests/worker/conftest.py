@@ -184,8 +184,13 @@ def start(run: Path, store: Path, numba_cache: Path) -> Iterator[StartWorker]:
     """Return what starts a worker on `run` and `store` (or on others)."""
     opened: list[WorkerProcess] = []
 
-    def begin(*options: str, on: Path | None = None, into: Path | None = None) -> WorkerProcess:
-        env = {**os.environ, "NUMBA_CACHE_DIR": str(numba_cache)}
+    def begin(
+        *options: str,
+        on: Path | None = None,
+        into: Path | None = None,
+        numba: Path | None = None,
+    ) -> WorkerProcess:
+        env = {**os.environ, "NUMBA_CACHE_DIR": str(numba or numba_cache)}
         opened.append(WorkerProcess(on or run, into or store, *options, env=env))
         return opened[-1]
 

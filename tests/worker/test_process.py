@@ -258,3 +258,12 @@ def test_a_signal_is_a_stop(start: StartWorker, number: signal.Signals) -> None:
     worker.process.send_signal(number)
     assert worker.ended(5) == 0
     assert isinstance(worker.events[-1], wire.Bye)
+
+
+def test_a_first_start_says_that_it_compiles(
+    start: StartWorker, run: Path, land: Land, tmp_path: Path
+) -> None:
+    """Without compiled kernels the first number takes seconds, and the worker says why."""
+    land(run, 1)
+    progress = start(numba=tmp_path / "cold").until(wire.Progress)
+    assert (progress.done, progress.note) == (0, "compiling once")
