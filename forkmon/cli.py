@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
@@ -82,9 +84,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"forkmon {__version__}")
     parser.set_defaults(run_command=_nothing_to_do)
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)
-    for name, (add, _) in COMMANDS.items():
-        add(commands.add_parser(name, help=COMMANDS[name][1], description=COMMANDS[name][1]))
+    for name, (add, does) in COMMANDS.items():
+        command = commands.add_parser(name, help=does, description=does)
+        add(command)
+        command.set_defaults(run_command=partial(_run, name))
     return parser
+
+
+def _run(name: str, options: argparse.Namespace) -> int:
+    """Run the command's module, imported only now: `--help` needs none of them."""
+    run: Run = import_module(f"forkmon.commands.{name}").run
+    return run(options)
 
 
 def _nothing_to_do(_options: argparse.Namespace) -> int:
@@ -112,24 +122,10 @@ def _watch(parser: argparse.ArgumentParser) -> None:
     _common(parser)
     _screen(parser)
 
-    def run(options: argparse.Namespace) -> int:
-        from forkmon.commands import watch
-
-        return watch.run(options)
-
-    parser.set_defaults(run_command=run)
-
 
 def _view(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("store", type=Path, help="a store that `forkmon` or `record` wrote")
     _screen(parser)
-
-    def run(options: argparse.Namespace) -> int:
-        from forkmon.commands import view
-
-        return view.run(options)
-
-    parser.set_defaults(run_command=run)
 
 
 def _scan(parser: argparse.ArgumentParser) -> None:
@@ -144,24 +140,10 @@ def _scan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--filter", metavar="REGEX", help="only tensors whose name matches")
     parser.add_argument("--last", type=_positive, metavar="N", help="only the N newest checkpoints")
 
-    def run(options: argparse.Namespace) -> int:
-        from forkmon.commands import scan
-
-        return scan.run(options)
-
-    parser.set_defaults(run_command=run)
-
 
 def _record(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, help="a run directory")
     _common(parser)
-
-    def run(options: argparse.Namespace) -> int:
-        from forkmon.commands import record
-
-        return record.run(options)
-
-    parser.set_defaults(run_command=run)
 
 
 def _show(parser: argparse.ArgumentParser) -> None:
@@ -169,13 +151,6 @@ def _show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tensor", nargs="?", help="one tensor's name; all of them without it")
     parser.add_argument("--ascii", action="store_const", const=True, help="ASCII characters only")
     parser.add_argument("--threads", type=float, metavar="N", help="threads that count elements")
-
-    def run(options: argparse.Namespace) -> int:
-        from forkmon.commands import show
-
-        return show.run(options)
-
-    parser.set_defaults(run_command=run)
 
 
 def _bench(parser: argparse.ArgumentParser) -> None:
@@ -188,25 +163,11 @@ def _bench(parser: argparse.ArgumentParser) -> None:
                         help="measurements, of which the best counts")  # fmt: skip
     parser.add_argument("--device", metavar="cpu|cuda[:i]", help="measure a GPU too")
 
-    def run(options: argparse.Namespace) -> int:
-        from forkmon.commands import bench
-
-        return bench.run(options)
-
-    parser.set_defaults(run_command=run)
-
 
 def _diff(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", type=Path, help="a checkpoint, or a run (its newest checkpoint)")
     parser.add_argument("b", type=Path, help="another one")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-
-    def run(options: argparse.Namespace) -> int:
-        from forkmon.commands import diff
-
-        return diff.run(options)
-
-    parser.set_defaults(run_command=run)
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:
@@ -214,13 +175,6 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--every", type=float, default=1.5, metavar="SECONDS",
                         help="between two checkpoints of the replay")  # fmt: skip
     _screen(parser)
-
-    def run(options: argparse.Namespace) -> int:
-        from forkmon.commands import demo
-
-        return demo.run(options)
-
-    parser.set_defaults(run_command=run)
 
 
 def _positive(text: str) -> int:

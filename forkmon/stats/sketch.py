@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,23 +59,6 @@ def decode(blob: bytes) -> Sketch:
 def distance(a: Sketch, b: Sketch) -> float:
     """Return the estimated Euclidean distance between two versions of one tensor."""
     return float(np.linalg.norm(a.sums - b.sums))
-
-
-def cosine(a: Sketch, b: Sketch, norm_a: float, norm_b: float) -> float | None:
-    """Return the estimated cosine of two versions with known norms; None if one is zero.
-
-    From the distance: |a - b|^2 = |a|^2 + |b|^2 - 2 a.b. Its error is small where the two are
-    near each other, which is what updates are.
-    """
-    if norm_a == 0 or norm_b == 0:
-        return None
-    inner = (norm_a**2 + norm_b**2 - distance(a, b) ** 2) / 2
-    return max(-1.0, min(1.0, inner / (norm_a * norm_b)))
-
-
-def group_distance(distances: list[float]) -> float:
-    """Return the distance of a block from those of its tensors: they add in quadrature."""
-    return sqrt(sum(d * d for d in distances))
 
 
 @cache

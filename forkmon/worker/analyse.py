@@ -14,7 +14,7 @@ from forkmon.formats import reading
 from forkmon.formats.logical import logical_listing
 from forkmon.formats.logical_rules import Rule
 from forkmon.formats.logical_view import describe
-from forkmon.formats.pacing import Pace
+from forkmon.formats.pacing import pace_of
 from forkmon.formats.refs import Listing, TensorRef
 from forkmon.runs.refs import CheckpointRef
 from forkmon.stats.names import ancestors, tree_key
@@ -94,9 +94,8 @@ def analyse(plan: Plan, writer: Writer, engine: Engine, report: Report) -> Analy
     began = time.monotonic()
     listing = logical_listing(plan.ref, plan.rules, plan.root)
     attempt = writer.begin(**plan.candidate)
-    pace = Pace(plan.read_rate * 1e6) if plan.read_rate else None
     try:
-        with reading.OpenFiles(plan.ref, pace=pace) as files:
+        with reading.OpenFiles(plan.ref, pace=pace_of(plan.read_rate)) as files:
             rate = _store_rows(plan, listing, files, Batch(writer, attempt), engine, report)
             files.verify()
     except BaseException:
