@@ -14,6 +14,8 @@ import pytest
 
 import forkmon as package
 from forkmon.cli import COMMANDS
+from forkmon.errors import StoreError
+from forkmon.store.reader import Reader
 
 from .conftest import Answer, Call, Land
 
@@ -110,6 +112,20 @@ def test_who_stops_reading_ends_it_in_silence(run: Path, land: Land, numba_cache
         assert done.returncode == 0
 
 
+def is_open(store: Path) -> bool:
+    """Return whether a writer has finished opening a new store."""
+    try:
+        with Reader.open(store) as reader:
+            return bool(reader.run().name)
+    except StoreError:
+        return False
+
+
+def sleeps(pid: int) -> bool:
+    """Return whether a process waits for something."""
+    return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] == "S"
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_scan_in_order(
     forkmon: Call, run: Path, land: Land, numba_cache: Path, number: signal.Signals, code: int
@@ -128,10 +144,12 @@ def test_a_signal_ends_a_scan_in_order(
         env={**os.environ, "NUMBA_CACHE_DIR": str(numba_cache)},
     )  # fmt: skip
     deadline = time.monotonic() + 30
-    while not store.with_name("history.db.lock").exists():
+    resting = 0
+    while resting < 3:  # the store is open, and the scan sleeps between two looks
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
+        resting = resting + 1 if is_open(store) and sleeps(process.pid) else 0
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
     assert process.returncode == code
