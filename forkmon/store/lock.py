@@ -8,6 +8,7 @@ two contenders never both win; the file is only ever unlinked by the process tha
 
 from __future__ import annotations
 
+import atexit
 import errno
 import fcntl
 import json
@@ -59,6 +60,7 @@ class Lock:
         fd, self._fd = self._fd, -1
         if fd < 0:
             return
+        atexit.unregister(self.release)
         with suppress(OSError):
             if _same_file(fd, self.path) and _read(fd) == self.holder:
                 self.path.unlink()
@@ -81,6 +83,7 @@ def acquire(store: Path) -> Lock:
             os.close(fd)
             raise
         if lock is not None:
+            atexit.register(lock.release)  # a signal may end us before our caller holds it
             return lock
         os.close(fd)  # released and unlinked between our open and our flock
     raise StoreLockedError(f"{safe(path)} changes hands again and again; try again")
