@@ -12,13 +12,11 @@ from forkmon.kernels.compiled_codes import (
     count_one_table,
     count_prefixes,
     count_prefixes_four_tables,
-    look_up,
     saturate,
-    widen_bf16,
-    widen_f16,
     zero_nonfinite,
 )
 from forkmon.kernels.compiled_sums import add_channels, add_sketch, piece_moments
+from forkmon.kernels.compiled_widen import widen
 
 Array = NDArray[Any]
 
@@ -27,42 +25,35 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"
 
 @njit(**_OPTIONS)  # type: ignore[untyped-decorator]
 def measure_codes(
-    codes: Array, kind: int, table: Array, first: int, counts: Array, four: bool,
-    values: Array, bits: Array, signs: Array, sketch: Array,
+    codes: Array, pairs: Array, kind: int, table: Array, first: int, counts: Array, four: bool,
+    values: Array, signs: Array, sketch: Array,
     columns: Array, row_sums: Array, first_row: int, lanes: Array,
 ) -> None:  # fmt: skip
     """Take a chunk of codes: count them, and add their values to sketch and channels.
 
-    `kind` is 0 for bf16, 1 for fp16, 2 where `table` holds each code's value (0 where it is not
-    finite); `values` and `bits` are one scratch block, seen twice. Without `signs` only counts are
-    taken, without `columns` no channels.
+    `pairs` is the chunk seen as 16-bit words, which are what is counted of 8-bit codes too: half
+    as many increments. `kind` is one of `compiled_widen`; `table` holds each code's value (0
+    where it is not finite); `values` is a scratch block. Without `signs` only counts are taken,
+    without `columns` no channels.
     """
+    wide = 2 // codes.itemsize
     at = 0
     while at < codes.size:
         length = min(values.size - (first + at) % values.size, codes.size - at)
-        piece = codes[at : at + length]
-        wide, raw = values[:length], bits[:length]
+        words = pairs[-(-at // wide) : -(-(at + length) // wide)]
         if four:
-            count_four_tables(piece, counts)
+            count_four_tables(words, counts)
         else:
-            count_one_table(piece, counts[0])
+            count_one_table(words, counts[0])
+        start = first + at
+        piece, into = codes[at : at + length], values[:length]
         at += length
         if not signs.size:
             continue
-        finite = True
-        if kind == 0:
-            finite = widen_bf16(piece, raw)
-        elif kind == 1:
-            finite = widen_f16(piece, wide, raw)
-        else:
-            look_up(piece, table, wide)
-        if not finite:
-            # fp16 widened by a multiplication has finite values where it had none: look them up.
-            look_up(piece, table, wide)
-        start = first + at - length
-        add_sketch(wide, start, signs, sketch)
+        widen(piece, kind, table, into)
+        add_sketch(into, start, signs, sketch)
         if columns.size:
-            add_channels(wide, start, columns, row_sums, first_row, lanes[0])
+            add_channels(into, start, columns, row_sums, first_row, lanes)
 
 
 @njit(**_OPTIONS)  # type: ignore[untyped-decorator]
@@ -101,5 +92,5 @@ def measure_values(
             piece = clean[:length]
         add_sketch(piece, start, signs, sketch)
         if columns.size:
-            add_channels(piece, start, columns, row_sums, first_row, lanes[0])
+            add_channels(piece, start, columns, row_sums, first_row, lanes)
     return pieces

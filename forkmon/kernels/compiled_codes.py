@@ -1,4 +1,4 @@
-"""Compiled loops over codes: count them, and write the values they stand for."""
+"""Compiled loops that count codes and prefixes, and make odd values fit to be summed."""
 
 from __future__ import annotations
 
@@ -51,43 +51,6 @@ def count_prefixes_four_tables(bits: Array, tables: Array) -> None:
         tables[3, bits[i + 3] >> np.uint32(16)] += 1
     for i in range(whole, bits.size):
         tables[0, bits[i] >> np.uint32(16)] += 1
-
-
-@njit(**_OPTIONS)  # type: ignore[untyped-decorator]
-def widen_bf16(codes: Array, bits: Array) -> bool:
-    """Write bf16 codes as float32 patterns; return whether all are finite."""
-    most = np.uint16(0)
-    for i in range(codes.size):
-        bits[i] = np.uint32(codes[i]) << np.uint32(16)
-        magnitude = np.uint16(codes[i] & np.uint16(0x7FFF))
-        most = max(most, magnitude)
-    return bool(most < 0x7F80)
-
-
-@njit(**_OPTIONS)  # type: ignore[untyped-decorator]
-def widen_f16(codes: Array, values: Array, bits: Array) -> bool:
-    """Write fp16 codes as float32 (`bits` is `values` seen as uint32); return if all are finite.
-
-    The exponent is moved by a multiplication with 2^112, which also makes subnormals right.
-    """
-    most = np.uint16(0)
-    for i in range(codes.size):
-        magnitude = np.uint16(codes[i] & np.uint16(0x7FFF))
-        most = max(most, magnitude)
-        bits[i] = np.uint32(magnitude) << np.uint32(13)
-    scale = np.float32(2.0**112)
-    for i in range(codes.size):
-        values[i] *= scale
-    for i in range(codes.size):
-        bits[i] |= np.uint32(codes[i] & np.uint16(0x8000)) << np.uint32(16)
-    return bool(most < 0x7C00)
-
-
-@njit(**_OPTIONS)  # type: ignore[untyped-decorator]
-def look_up(codes: Array, table: Array, values: Array) -> None:
-    """Write the table's entry of each code."""
-    for i in range(codes.size):
-        values[i] = table[codes[i]]
 
 
 @njit(**_OPTIONS)  # type: ignore[untyped-decorator]

@@ -179,16 +179,15 @@ def add_channels(
     """Add the squares of finite values to the sums of their rows and columns.
 
     `first` is the global index of x[0] in a matrix of `columns.size` columns; row r stands at
-    row_sums[r - first_row]; `lanes` is scratch, (LANES,).
+    row_sums[r - first_row]; `lanes` is scratch, at least (2, LANES).
     """
     width = columns.size
     at = 0
     while at < x.size:
         row, column = (first + at) // width - first_row, (first + at) % width
         if column == 0 and x.size - at >= 2 * width:
-            _add_two_rows(x[at : at + width], x[at + width : at + 2 * width], columns)
-            row_sums[row] += _sum_of_squares(x[at : at + width], lanes)
-            row_sums[row + 1] += _sum_of_squares(x[at + width : at + 2 * width], lanes)
+            two = x[at : at + 2 * width].reshape(2, width)
+            _add_two_rows(two, columns, row_sums[row : row + 2], lanes)
             at += 2 * width
             continue
         length = min(width - column, x.size - at)
@@ -197,16 +196,42 @@ def add_channels(
         for k in range(length):
             v = np.float64(values[k])
             into[k] += v * v
-        row_sums[row] += _sum_of_squares(values, lanes)
+        row_sums[row] += _sum_of_squares(values, lanes[0])
         at += length
 
 
 @njit(**_OPTIONS)  # type: ignore[untyped-decorator]
-def _add_two_rows(a: Array, b: Array, columns: Array) -> None:
-    """Add the squares of two whole rows: the sums by column are loaded and stored once for both."""
-    for k in range(columns.size):
-        v, w = np.float64(a[k]), np.float64(b[k])
+def _add_two_rows(two: Array, columns: Array, row_sums: Array, lanes: Array) -> None:
+    """Add the squares of two whole rows, (2, width), to their sums by row and by column.
+
+    Each value is squared once, and the sums by column are loaded and stored once for both rows.
+    The order of the additions is that of `_sum_of_squares`: cuts must not show.
+    """
+    first, second = two[0], two[1]
+    one, other = lanes[0], lanes[1]
+    one[:] = 0.0
+    other[:] = 0.0
+    pairs = columns.size // (2 * LANES)
+    for i in range(pairs):
+        at, middle, end = 2 * i * LANES, (2 * i + 1) * LANES, 2 * (i + 1) * LANES
+        a, b, left = first[at:middle], second[at:middle], columns[at:middle]
+        c, d, right = first[middle:end], second[middle:end], columns[middle:end]
+        for k in range(LANES):
+            p, q = np.float64(a[k]), np.float64(b[k])
+            r, s = np.float64(c[k]), np.float64(d[k])
+            p, q, r, s = p * p, q * q, r * r, s * s
+            left[k] += p + q
+            right[k] += r + s
+            one[k] += p + r
+            other[k] += q + s
+    total, total_other = (_total(one), _total(other)) if pairs else (0.0, 0.0)
+    for k in range(2 * pairs * LANES, columns.size):
+        v, w = np.float64(first[k]), np.float64(second[k])
         columns[k] += v * v + w * w
+        total += v * v
+        total_other += w * w
+    row_sums[0] += total
+    row_sums[1] += total_other
 
 
 @njit(**_OPTIONS)  # type: ignore[untyped-decorator]

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from forkmon.kernels import compiled
+from forkmon.kernels import compiled, compiled_widen
 from forkmon.kernels.compiled_hash import WORDS, hash_kilobytes
 from forkmon.kernels.compiled_sums import LANES
 from forkmon.kernels.protocol import Bytes, hash_keys, numpy_dtype
@@ -28,8 +28,11 @@ KILOBYTE = 8 * WORDS
 
 NO_SIGNS = np.zeros(0, np.float32)
 
-_KIND = {"bf16": 0, "f16": 1}
-_BY_TABLE = 2
+_KIND = {
+    "bf16": compiled_widen.BF16, "f16": compiled_widen.F16, "f8_e4m3": compiled_widen.E4M3,
+    "f8_e5m2": compiled_widen.E5M2, "i8": compiled_widen.I8, "u8": compiled_widen.U8,
+    "bool": compiled_widen.U8,
+}  # fmt: skip
 
 
 class CpuKernel:
@@ -57,7 +60,8 @@ class CpuAccumulator:
         self._distribution_only = distribution_only
         self._grid = grids.grid(grids.GRID_OF_DTYPE[dtype])
         self._counts_so_far = np.zeros(self._grid.size, np.int64)
-        self._tables = np.zeros((1, self._grid.size), np.uint32)
+        self._tables = np.zeros((1, 65_536), np.uint32)
+        """By 16-bit word: a code, the prefix of a wider value, or two 8-bit codes at once."""
         self._four: NDArray[np.uint32] | None = None
         self._uncarried = 0
         self._whole: list[NDArray[np.int64]] = []
@@ -117,12 +121,19 @@ class CpuAccumulator:
         self, codes: NDArray[np.generic], first: int, signs: NDArray[np.float32],
         rows: NDArray[np.float64], first_row: int,
     ) -> None:  # fmt: skip
-        counts, four = self._counts(_crowded(codes), len(codes))
+        pairs = codes if codes.itemsize == 2 else self._pairs(codes)
+        counts, four = self._counts(_crowded(pairs), len(codes))
         compiled.measure_codes(
-            codes, _KIND.get(self._dtype, _BY_TABLE), _values_by_code(self._grid.name), first,
-            counts, four, self._scratch, self._scratch.view(np.uint32), signs,
+            codes, pairs, _KIND.get(self._dtype, compiled_widen.BY_TABLE),
+            _values_by_code(self._grid.name), first, counts, four, self._scratch, signs,
             self._sketch, self._columns, rows, first_row, self._lanes,
         )  # fmt: skip
+
+    def _pairs(self, codes: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return 8-bit codes two by two; a last odd one is counted here."""
+        if len(codes) % 2:
+            self._counts_so_far[int(codes[-1])] += 1
+        return codes[: len(codes) // 2 * 2].view(np.uint16)
 
     def _take_values(
         self, values: NDArray[np.generic], first: int, signs: NDArray[np.float32],
@@ -149,14 +160,18 @@ class CpuAccumulator:
         if not crowded:
             return self._tables, False
         if self._four is None:
-            self._four = np.zeros((4, self._grid.size), np.uint32)
+            self._four = np.zeros((4, 65_536), np.uint32)
         return self._four, True
 
     def _carry(self) -> None:
         """Move the counts from the small tables, which fit a cache, to the wide one."""
         for tables in (self._tables, self._four):
             if tables is not None:
-                self._counts_so_far += tables.sum(axis=0, dtype=np.int64)
+                counts = tables.sum(axis=0, dtype=np.int64)
+                if self._grid.size == 256:
+                    by_byte = counts.reshape(256, 256)
+                    counts = by_byte.sum(axis=0) + by_byte.sum(axis=1)
+                self._counts_so_far += counts
                 tables[:] = 0
         self._uncarried = 0
 

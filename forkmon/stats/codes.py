@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from math import fsum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forkmon.errors import GridMismatchError
-from forkmon.stats import grids, reduced
+from forkmon.stats import exact, grids, reduced
 from forkmon.stats.moments import EMPTY, Moments
 from forkmon.stats.reduced import Reduced
 
@@ -65,8 +64,8 @@ def empty(grid: str) -> Codes:
 def moments(codes: Codes) -> Moments:
     """Return the moments of the finite values; exact grids only.
 
-    Every product count x value is exact in float64 and `math.fsum` rounds once, so the mean is
-    correctly rounded and no order of arrival can change a bit.
+    Every product count x value is exact in float64 and their sum rounds once (see `exact`), so the
+    mean is correctly rounded and no order of arrival can change a bit.
     """
     g = grids.grid(codes.grid)
     used = np.flatnonzero(codes.counts)
@@ -75,18 +74,20 @@ def moments(codes: Codes) -> Moments:
         return EMPTY
     value, count = g.low[used], codes.counts[used].astype(np.float64)
     n = int(codes.counts[used].sum())
-    mean = fsum((count * value).tolist()) / n
+    total, total_abs = exact.sums(np.stack([count * value, count * np.abs(value)]))
+    mean = float(total) / n
     d = value - mean
-    d2 = d * d
+    d2 = count * (d * d)
+    mu2, mu3, mu4 = exact.sums(np.stack([d2, d2 * d, d2 * (d * d)])) / n
     return Moments(
         n=n,
         mean=mean,
-        mu2=fsum((count * d2).tolist()) / n,
-        mu3=fsum((count * d2 * d).tolist()) / n,
-        mu4=fsum((count * d2 * d2).tolist()) / n,
+        mu2=float(mu2),
+        mu3=float(mu3),
+        mu4=float(mu4),
         lo=float(value.min()),
         hi=float(value.max()),
-        mean_abs=fsum((count * np.abs(value)).tolist()) / n,
+        mean_abs=float(total_abs) / n,
     )
 
 
