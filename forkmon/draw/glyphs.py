@@ -18,6 +18,8 @@ class Glyphs:
     """Eight heights of a sparkline, lowest to highest."""
     shades: str
     """Five shades of a map, none to full."""
+    halves: str
+    """The upper and the lower half of a cell."""
     trace: str
     """Something is here, but too little for the lowest bar."""
 
@@ -73,6 +75,7 @@ UNICODE = Glyphs(
     horizontal=" ▏▎▍▌▋▊▉█",
     spark="▁▂▃▄▅▆▇█",
     shades=" ░▒▓█",
+    halves="▀▄",
     trace="·",
     opened="▾",
     closed="▸",
@@ -110,6 +113,7 @@ ASCII = Glyphs(
     horizontal=" ----====",
     spark="_.-:=+*#",
     shades=" .:x#",
+    halves="^_",
     trace=".",
     opened="-",
     closed="+",
