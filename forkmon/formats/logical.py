@@ -56,12 +56,13 @@ class _Work:
     tensors: list[TensorRef] = field(default_factory=list[TensorRef])
     skipped: list[Skipped] = field(default_factory=list[Skipped])
     notes: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    names: set[str] = field(default_factory=set[str])
+    names: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """(role, name): an average of the weights has its names in common with them."""
     places: dict[tuple[object, ...], str] = field(default_factory=dict[tuple[object, ...], str])
 
     def __post_init__(self) -> None:
-        self.names.update(tensor.name for tensor in self.listing.tensors)
-        self.names.update(skip.name for skip in self.listing.skipped)
+        self.names.update((tensor.role, tensor.name) for tensor in self.listing.tensors)
+        self.names.update(("model", skip.name) for skip in self.listing.skipped)
 
     def take(self, tensor: TensorRef) -> None:
         """Add one tensor of the disk as what it is."""
@@ -81,7 +82,15 @@ class _Work:
 
     def _tied(self, tensor: TensorRef) -> bool:
         """Return whether another name stands for the very same bytes; they count once."""
-        place = (tensor.file, tensor.offset, tensor.shape, tensor.dtype, tensor.view)
+        place = (
+            tensor.role,
+            tensor.file,
+            tensor.offset,
+            tensor.shape,
+            tensor.dtype,
+            tensor.view,
+            tensor.tiled,
+        )
         first = self.places.setdefault(place, tensor.name) if tensor.size else tensor.name
         if first == tensor.name:
             return False
@@ -111,10 +120,10 @@ class _Work:
         self, tensor: TensorRef, parts: tuple[TensorRef, ...]
     ) -> tuple[TensorRef, ...] | None:  # fmt: skip
         """Return the parts unless a name of theirs is in use already."""
-        new = [part.name for part in parts if part.name != tensor.name]
-        clash = next((name for name in new if name in self.names), None)
+        new = [(part.role, part.name) for part in parts if part.name != tensor.name]
+        clash = next((named for named in new if named in self.names), None)
         if clash is not None:
-            self.notes.append((tensor.name, f"left whole: {safe(clash)} is there as well"))
+            self.notes.append((tensor.name, f"left whole: {safe(clash[1])} is there as well"))
             return None
         self.names.update(new)
         return parts

@@ -50,6 +50,15 @@ def open_regular(path: Path) -> int:
     return fd
 
 
+def open_as_seen(path: Path, seen: FilePrint) -> int:
+    """Open a file and make sure that it is still the one that settled."""
+    fd = open_regular(path)
+    if file_print(seen.name, os.fstat(fd)) != seen:
+        os.close(fd)
+        raise TornError(f"{safe(path.name)} changed since it settled; waiting for it again")
+    return fd
+
+
 def require_regular(found: os.stat_result, path: Path) -> None:
     """Raise FormatError unless `found` describes a regular file."""
     if not stat.S_ISREG(found.st_mode):

@@ -51,8 +51,32 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class Tile:
+    """A box of a tensor, and where one file holds its elements."""
+
+    file: Path
+    offset: int
+    """Of the box's first element, in bytes."""
+    start: tuple[int, ...]
+    """Index of the box's first element in the tensor."""
+    shape: tuple[int, ...]
+    strides: tuple[int, ...] | None = None
+    """In elements, none negative; None where the box's elements follow each other in C order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tiled:
+    """A tensor that lies in boxes: shards of many ranks, chunks, strided views of a storage."""
+
+    shape: tuple[int, ...]
+    """Of the whole tensor."""
+    tiles: tuple[Tile, ...]
+    """They cover it exactly: no hole, no overlap."""
+
+
+@dataclass(frozen=True, slots=True)
 class TensorRef:
-    """One tensor: a contiguous little-endian byte range of one file, or a view of such a range."""
+    """One tensor: a contiguous little-endian byte range of one file, boxes, or a view of these."""
 
     name: str
     dtype: str
@@ -64,6 +88,10 @@ class TensorRef:
     """Where the tensor starts; of the whole it is a part of, where this is a view."""
     role: Role = "model"
     view: View | None = None
+    tiled: Tiled | None = None
+    """Where it is no single range: then `file` is the first tile's, and `offset` is 0."""
+    stored_as: str = ""
+    """The name on disk, where it is another than `name`."""
 
     @property
     def size(self) -> int:
