@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle  # noqa: TID251 - to make a file that must not be executed
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,14 +18,28 @@ from forkmon.formats.sniff import refusal, sniff, sniff_bytes
 Raw = Callable[..., bytes]
 
 
-def test_torch_files_are_named_as_what_they_are(tmp_path: Path) -> None:
-    """Torch zips and legacy pickles say so and are not read yet."""
-    new, old = tmp_path / "new.safetensors", tmp_path / "old.bin"
+def test_formats_are_told_by_content(tmp_path: Path) -> None:
+    """A torch zip, a legacy file and an npz are themselves under any name."""
+    new, old, arrays = (tmp_path / f"{n}.safetensors" for n in ("new", "old", "arrays"))
     torch.save({"w": torch.ones(3)}, new)
     torch.save({"w": torch.ones(3)}, old, _use_new_zipfile_serialization=False)
-    assert sniff(new) == "torch zip: not read by this version"
-    assert "pickle" in refusal(old)
-    assert prove(new) == Damaged("new.safetensors: torch zip: not read by this version", final=True)
+    with arrays.open("wb") as file:
+        np.savez(file, w=np.ones(3))
+    assert [sniff(path) for path in (new, old, arrays)] == ["torch", "torch", "npz"]
+    assert not refusal(new)
+    assert all(prove(path) == Whole(zero_tail=False) for path in (new, old, arrays))
+
+
+def test_zips_of_others_are_named(tmp_path: Path) -> None:
+    """Keras says so; any other zip is none of ours; one without its end may be torch's."""
+    path = tmp_path / "x.pt"
+    for name, word in (("metadata.json", "Keras"), ("a.txt", "none of torch")):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(name, "{}")
+        assert word in refusal(path)
+        assert isinstance(prove(path), Damaged)
+    path.write_bytes(path.read_bytes()[:-5])
+    assert isinstance(prove(path), Partial)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +49,8 @@ def test_torch_files_are_named_as_what_they_are(tmp_path: Path) -> None:
         (b"version https://git-lfs.github.com/spec/v1\n", "git-lfs"),
         (b"<!DOCTYPE html><html>", "HTML"),
         (b"\n <html lang=en>", "HTML"),
-        (b"GGUF\x03", "GGUF"),
+        (b"GGUF\x03", "gguf"),
+        (b"\x93NUMPY\x01", "numpy array"),
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
         (b"\0" * 257 + b"ustar\0", "tar"),
         (b"anything else", "no known"),
