@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Protocol, Self
 
-from forkmon.errors import FormatError, IncompleteError, TornError, VanishedError
-from forkmon.formats import page_cache, safetensors, sharded
-from forkmon.formats.logical_view import read_view
-from forkmon.formats.opening import explained, file_print, fill, open_regular
+from forkmon.errors import FormatError, TornError, VanishedError
+from forkmon.formats import naming, page_cache, safetensors, sharded
+from forkmon.formats.dcp import DcpReader
+from forkmon.formats.deepspeed import DeepspeedReader
+from forkmon.formats.gguf import GgufReader
+from forkmon.formats.logical_view import ReadBytes, read_view
+from forkmon.formats.megatron import MegatronReader
+from forkmon.formats.nanotron import NanotronReader
+from forkmon.formats.npz import NpzReader
+from forkmon.formats.opening import explained, file_print, fill, open_as_seen
 from forkmon.formats.pacing import Pace
-from forkmon.formats.refs import ITEM_BYTES, Listing, TensorRef
-from forkmon.runs.refs import CheckpointRef, FilePrint
+from forkmon.formats.ranks import RanksReader
+from forkmon.formats.refs import ITEM_BYTES, Listing, TensorRef, Tiled
+from forkmon.formats.safetensors_reader import SafetensorsReader
+from forkmon.formats.tiles import Boxes, boxes_of, read_tiled
+from forkmon.formats.torch_reader import TorchReader
+from forkmon.runs.refs import CheckpointRef, Fingerprint
 from forkmon.text import safe
 
 KEPT_OPEN = 32
@@ -29,104 +40,80 @@ class Reader(Protocol):
         ...
 
 
-class SafetensorsReader:
-    """Reads a single safetensors file, or several with or without their index."""
-
-    def listing(self, ref: CheckpointRef) -> Listing:
-        """Return the tensors of all files, in file order."""
-        parts = [
-            _file_listing(path, seen)
-            for path, seen in zip(ref.files, ref.fingerprint.files, strict=True)
-        ]
-        whole = Listing(
-            tuple(tensor for part in parts for tensor in part.tensors),
-            tuple(skip for part in parts for skip in part.skipped),
-            tuple(dict(pair for part in parts for pair in part.metadata).items()),
-        )
-        _check_names(whole)
-        _check_one_save(parts)
-        _check_index(ref, parts)
-        return whole
-
-
-READERS: dict[str, Reader] = {"safetensors": SafetensorsReader()}
+READERS: dict[str, Reader] = {
+    "safetensors": SafetensorsReader(),
+    "torch": TorchReader(),
+    "npz": NpzReader(),
+    "gguf": GgufReader(),
+    "dcp": DcpReader(),
+    "deepspeed": DeepspeedReader(),
+    "megatron": MegatronReader(),
+    "ranks": RanksReader(),
+    "nanotron": NanotronReader(),
+}
 
 
 def listing(ref: CheckpointRef) -> Listing:
-    """Return everything the checkpoint holds; only headers are read."""
+    """Return everything the checkpoint holds, under its plain names; only headers are read."""
     reader = READERS.get(ref.format)
     if reader is None:
         raise FormatError(f"{safe(ref.path.name)}: format {safe(ref.format)} has no reader")
-    return reader.listing(ref)
+    weights, beside = _apart(ref)
+    stored = reader.listing(weights)
+    if beside.files:
+        stored = _with_optimizer(stored, READERS["torch"].listing(beside))
+    if ref.format == "torch":
+        _check_shards(ref, stored)
+    found = naming.normalised(stored)
+    _check_names(found)
+    return found
 
 
-def _file_listing(path: Path, seen: FilePrint) -> Listing:
-    fd = _open_as_seen(path, seen)
-    try:
-        header = safetensors.read_header(fd, seen.size, path)
-    finally:
-        os.close(fd)
-    if seen.size < header.promised:
-        raise IncompleteError(
-            f"{safe(path.name)}: the header promises {header.promised:,} bytes, "
-            f"the file has {seen.size:,}"
-        )
-    if seen.size > header.promised:
-        extra = seen.size - header.promised
-        raise FormatError(f"{safe(path.name)}: {extra:,} bytes after its last tensor")
-    return header.listing
+def _apart(ref: CheckpointRef) -> tuple[CheckpointRef, CheckpointRef]:
+    """Return the weights, and what torch saved of the optimizer beside safetensors."""
+    files = list(zip(ref.files, ref.fingerprint.files, strict=True))
+    aside = [ref.format == "safetensors" and is_side_file(seen.name) for _, seen in files]
+
+    def only(wanted: bool) -> CheckpointRef:  # noqa: FBT001
+        kept = [file for file, side in zip(files, aside, strict=True) if side is wanted]
+        prints = Fingerprint(tuple(seen for _, seen in kept))
+        return replace(ref, files=tuple(path for path, _ in kept), fingerprint=prints)
+
+    return (only(wanted=False), only(wanted=True)) if any(aside) else (ref, only(wanted=True))
 
 
-def _check_names(whole: Listing) -> None:
-    if len(whole.tensors) > safetensors.TENSOR_CAP:
-        raise FormatError(f"{len(whole.tensors):,} tensors, beyond {safetensors.TENSOR_CAP:,}")
-    twice = [name for name, n in Counter(t.name for t in whole.tensors).items() if n > 1]
-    if twice:
-        raise FormatError(f"tensor {safe(twice[0])!r} comes in two of its files")
+def is_side_file(name: str) -> bool:
+    """Return whether a file beside safetensors is one of an optimizer that torch saved."""
+    base = PurePosixPath(name).name
+    return base.startswith("optimizer") and base.endswith((".pt", ".bin", ".pth"))
 
 
-def _check_one_save(parts: list[Listing]) -> None:
-    steps = {step for part in parts if (step := dict(part.metadata).get("step"))}
-    if len(steps) > 1:
-        raise FormatError(f"its shards come from different steps: {safe(sorted(steps))}")
+def _with_optimizer(weights: Listing, states: Listing) -> Listing:
+    """Return both; states keep their numbers: safetensors do not keep the parameters' order."""
+    return Listing(
+        weights.tensors + tuple(replace(tensor, role="optimizer") for tensor in states.tensors),
+        weights.skipped + tuple(replace(skip, is_parameter=False) for skip in states.skipped),
+        weights.metadata,
+        weights.notes + states.notes,
+    )
 
 
-def _check_index(ref: CheckpointRef, parts: list[Listing]) -> None:
-    """Hold the shards against their index: shards of an earlier save lack some of its tensors."""
-    index = _index_of(ref)
-    if index is None:
-        return
-    weight_map = sharded.read_index(index)
-    held = {
-        seen.name: {t.name for t in part.tensors} | {s.name for s in part.skipped}
-        for seen, part in zip(ref.fingerprint.files, parts, strict=True)
-    }
-    for tensor, shard in weight_map.items():
-        if shard not in held:
-            raise TornError(f"{safe(index.name)} changed: it now names {safe(shard)}")
-        if tensor not in held[shard] and len(tensor) <= safetensors.NAME_CAP:
-            raise FormatError(
-                f"{safe(shard)} lacks {safe(tensor)!r}, which the index promises: "
-                "shards of two saves mixed?"
-            )
+def _check_shards(ref: CheckpointRef, found: Listing) -> None:
+    """Hold the shards of torch's against their index, where there is one."""
+    anywhere = {skip.name for skip in found.skipped}
+    by_file = {path: set(anywhere) for path in ref.files}
+    for tensor in found.tensors:
+        by_file.setdefault(tensor.file, set()).add(tensor.stored_as or tensor.name)
+    sharded.check_index(ref, [by_file[path] for path in ref.files])
 
 
-def _index_of(ref: CheckpointRef) -> Path | None:
-    if len(ref.files) == 1 and not sharded.SHARD.match(ref.fingerprint.files[0].name):
-        return None
-    match = sharded.SHARD.match(ref.fingerprint.files[0].name)
-    stem = match["stem"] if match else "model"
-    index = ref.path / f"{stem}{sharded.INDEX_SUFFIX}"
-    return index if index.is_file() else None
-
-
-def _open_as_seen(path: Path, seen: FilePrint) -> int:
-    """Open a file and make sure that it is still the one that settled."""
-    fd = open_regular(path)
-    if file_print(seen.name, os.fstat(fd)) != seen:
-        os.close(fd)
-        raise TornError(f"{safe(path.name)} changed since it settled; waiting for it again")
-    return fd
+def _check_names(found: Listing) -> None:
+    if len(found.tensors) > safetensors.TENSOR_CAP:
+        raise FormatError(f"{len(found.tensors):,} tensors, beyond {safetensors.TENSOR_CAP:,}")
+    named = Counter((tensor.role, tensor.name) for tensor in found.tensors)
+    twice = next((name for (_, name), count in named.items() if count > 1), None)
+    if twice is not None:
+        raise FormatError(f"two of its tensors are called {safe(twice)!r}")
 
 
 class OpenFiles:
@@ -141,6 +128,7 @@ class OpenFiles:
         self._pace = pace
         self._borrowed = page_cache.Borrowed()
         self._open: dict[Path, int] = {}
+        self._boxes: dict[int, tuple[Tiled, Boxes]] = {}
 
     def __enter__(self) -> Self:
         if len(self._seen) > KEPT_OPEN:
@@ -167,10 +155,11 @@ class OpenFiles:
         begin = first * ITEM_BYTES[tensor.dtype]
         if first < 0 or begin + len(raw) > tensor.bytes:
             raise ValueError(f"{safe(tensor.name)!r} ends before element {first} + {len(raw)} B")
+        read = self._read if tensor.tiled is None else self._read_from(tensor, tensor.tiled)
         if tensor.view is not None:
-            read_view(self._read, tensor, tensor.view, first, raw)
+            read_view(read, tensor, tensor.view, first, raw)
         else:
-            self._read(tensor.offset + begin, raw, tensor.file)
+            read(tensor.offset + begin, raw, tensor.file)
 
     def verify(self) -> None:
         """Raise unless every file is still, by path and by descriptor, the one that settled."""
@@ -184,8 +173,25 @@ class OpenFiles:
             except OSError as error:
                 raise explained(error, path) from None
 
+    def _read_from(self, tensor: TensorRef, tiled: Tiled) -> ReadBytes:
+        """Return how a tensor in boxes is read as if it were a file of its elements."""
+        # The Tiled is kept with its boxes: its identity would name another one once it is gone.
+        known = self._boxes.get(id(tiled))
+        if known is None:
+            known = self._boxes.setdefault(id(tiled), (tiled, boxes_of(tiled)))
+        boxes = known[1]
+        item = ITEM_BYTES[tensor.dtype]
+
+        def read(offset: int, out: memoryview, path: Path) -> None:  # noqa: ARG001
+            read_tiled(self._read, boxes, item, (offset - tensor.offset) // item, out)
+
+        return read
+
     def _opened(self, path: Path) -> int:
-        fd = _open_as_seen(path, self._seen[path])
+        seen = self._seen.get(path)
+        if seen is None:
+            raise TornError(f"{safe(path.name)} is none of its files; looked at again")
+        fd = open_as_seen(path, seen)
         if not self._tidy:
             page_cache.read_on(fd)
         return fd

@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from forkmon.errors import FormatError, IncompleteError
+from forkmon.errors import FormatError, IncompleteError, TornError
 from forkmon.formats.opening import open_regular, read_bytes
+from forkmon.formats.safetensors import NAME_CAP
+from forkmon.runs.refs import CheckpointRef
 from forkmon.text import safe
 
 INDEX_SUFFIX = ".safetensors.index.json"
+BIN_INDEX_SUFFIX = ".bin.index.json"
+"""Of shards that torch wrote."""
 INDEX_CAP = 64 * 1024 * 1024
 """Longest index read, in bytes."""
-SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>[0-9]{5,6})-of-(?P<count>[0-9]{5,6})\.safetensors$")
-_BASE_NAME = re.compile(r"[^/\\\0]+\.safetensors")
+SHARD = re.compile(
+    r"^(?P<stem>.+)-(?P<number>[0-9]{5,6})-of-(?P<count>[0-9]{5,6})\.(?P<suffix>safetensors|bin)$"
+)
+_BASE_NAME = re.compile(r"[^/\\\0]+\.(?P<suffix>safetensors|bin)")
 
 
 def read_index(path: Path) -> dict[str, str]:
@@ -61,6 +67,35 @@ def shard_names(weight_map: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(sorted(set(weight_map.values())))
 
 
+def check_index(ref: CheckpointRef, held: Sequence[Collection[str]]) -> None:
+    """Hold the shards against their index: shards of an earlier save lack some of its tensors.
+
+    `held` are the names in each of the ref's files.
+    """
+    index = _index_of(ref)
+    if index is None:
+        return
+    names = [seen.name for seen in ref.fingerprint.files]
+    by_shard = dict(zip(names, held, strict=True))
+    for tensor, shard in read_index(index).items():
+        if shard not in by_shard:
+            raise TornError(f"{safe(index.name)} changed: it now names {safe(shard)}")
+        if tensor not in by_shard[shard] and len(tensor) <= NAME_CAP:
+            raise FormatError(
+                f"{safe(shard)} lacks {safe(tensor)!r}, which the index promises: "
+                "shards of two saves mixed?"
+            )
+
+
+def _index_of(ref: CheckpointRef) -> Path | None:
+    match = SHARD.match(ref.fingerprint.files[0].name) if ref.files else None
+    if match is None and (len(ref.files) == 1 or ref.format != "safetensors"):
+        return None
+    suffix = BIN_INDEX_SUFFIX if match and match["suffix"] == "bin" else INDEX_SUFFIX
+    index = ref.path / f"{match['stem'] if match else 'model'}{suffix}"
+    return index if index.is_file() else None
+
+
 def _is_object(value: object) -> bool:
     return isinstance(value, dict)
 
@@ -74,12 +109,14 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _base_name(value: object, path: Path) -> str:
     """Return a shard's name if it names a file of the same directory and nothing else."""
-    if not isinstance(value, str) or not _BASE_NAME.fullmatch(value) or not value.isprintable():
+    wanted = "bin" if path.name.endswith(BIN_INDEX_SUFFIX) else "safetensors"
+    match = _BASE_NAME.fullmatch(value) if isinstance(value, str) else None
+    if match is None or match["suffix"] != wanted or not match.string.isprintable():
         raise FormatError(
             f"{safe(path.name)}: weight_map names {safe(value)!r}, which is no "
-            "safetensors file of its own directory; not followed"
+            f"{wanted} file of its own directory; not followed"
         )
-    return value
+    return match.string
 
 
 def _check_set(names: set[str], path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from forkmon.errors import FormatError, IncompleteError
+from forkmon.errors import FormatError, IncompleteError, TornError
 from forkmon.formats.reading import OpenFiles, listing
 from forkmon.formats.sharded import parse_index, read_index, shard_names
 from forkmon.runs.refs import CheckpointRef
@@ -138,3 +139,72 @@ def test_shards_that_name_different_steps_are_refused(tmp_path: Path, ref_of: Re
         save_file({f"t{step}": np.ones(1, np.float32)}, path, metadata={"step": step})
     with pytest.raises(FormatError, match="different steps"):
         listing(ref_of(*paths, path=tmp_path))
+
+
+BIN_INDEX = Path("pytorch_model.bin.index.json")
+
+
+@pytest.mark.parametrize("target", ["../x.bin", "/x.bin", "a/b.bin", "x.safetensors", "x.pt", ""])
+def test_an_index_of_torch_files_leads_nowhere_else(target: str) -> None:
+    """The index of `.bin` shards names such files of its own directory and nothing else."""
+    assert parse_index(indexed({"w": "x-00001-of-00002.bin"}), BIN_INDEX)
+    with pytest.raises(FormatError, match="weight_map"):
+        parse_index(indexed({"w": target}), BIN_INDEX)
+
+
+def test_shards_that_torch_wrote_are_one_checkpoint(tmp_path: Path, ref_of: RefOf) -> None:
+    """Tensors of all `.bin` shards come together; one that an index promises must be there."""
+    names = [tmp_path / f"pytorch_model-0000{n}-of-00002.bin" for n in (1, 2)]
+    first, second = torch.arange(6.0).reshape(2, 3), torch.arange(4.0)
+    torch.save({"a.weight": first}, names[0])
+    torch.save({"b.bias": second}, names[1])
+    index = tmp_path / BIN_INDEX
+    index.write_bytes(indexed({"a.weight": names[0].name, "b.bias": names[1].name}))
+    ref = replace(ref_of(*names, path=tmp_path), format="torch")
+    found = {tensor.name: tensor for tensor in listing(ref).tensors}
+    assert set(found) == {"a.weight", "b.bias"}
+    out = np.empty((2, 3), np.float32)
+    with OpenFiles(ref) as files:
+        files.read_into(found["a.weight"], 0, out.reshape(-1).data)
+    assert np.array_equal(out, first.numpy())
+    index.write_bytes(indexed({"a.weight": names[1].name}))
+    with pytest.raises(FormatError, match=r"lacks 'a\.weight'"):
+        listing(ref)
+    index.write_bytes(indexed({"a.weight": "pytorch_model-00003-of-00003.bin"}))
+    with pytest.raises(TornError, match="now names"):
+        listing(ref)
+
+
+def test_an_adapter_is_an_ordinary_file(tmp_path: Path, ref_of: RefOf) -> None:
+    """PEFT's adapters are safetensors; their low-rank factors keep PEFT's names."""
+    path = tmp_path / "adapter_model.safetensors"
+    layer = "base_model.model.model.layers.0.self_attn.q_proj"
+    factors = {
+        f"{layer}.lora_A.weight": np.ones((8, 64), np.float32),
+        f"{layer}.lora_B.weight": np.zeros((64, 8), np.float32),
+    }
+    save_file(factors, path, {"format": "pt"})
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 8}')
+    found = listing(ref_of(path))
+    assert {tensor.name: tensor.shape for tensor in found.tensors} == {
+        name: value.shape for name, value in factors.items()
+    }
+
+
+def test_an_optimizer_beside_the_weights_is_read_with_them(tmp_path: Path, ref_of: RefOf) -> None:
+    """What torch saved of AdamW lies under its numbers, in the role of the optimizer."""
+    layer = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    layer(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    weights = {name: value.detach().numpy() for name, value in layer.state_dict().items()}
+    save_file(weights, tmp_path / "model.safetensors")
+    torch.save(optimizer.state_dict(), tmp_path / "optimizer.pt")
+    ref = ref_of(tmp_path / "model.safetensors", tmp_path / "optimizer.pt", path=tmp_path)
+    found = listing(ref)
+    assert {t.name for t in found.tensors if t.role == "model"} == {"weight", "bias"}
+    states = {t.name: t for t in found.tensors if t.role == "optimizer"}
+    out = np.empty((2, 3), np.float32)
+    with OpenFiles(ref) as files:
+        files.read_into(states["state.0.exp_avg"], 0, out.reshape(-1).data)
+    assert np.array_equal(out, optimizer.state_dict()["state"][0]["exp_avg"].numpy())
