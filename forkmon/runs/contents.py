@@ -1,4 +1,4 @@
-"""What one directory holds, told from names alone: weights, indexes, markers, foreign formats."""
+"""What one directory holds, told from names alone: weights, indexes, markers, other formats."""
 
 from __future__ import annotations
 
@@ -6,27 +6,20 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from forkmon.formats.sharded import INDEX_SUFFIX, SHARD
+from forkmon.formats.sharded import BIN_INDEX_SUFFIX, INDEX_SUFFIX
 from forkmon.runs.looking import Seen, link_target
 from forkmon.runs.refs import Ignored
+from forkmon.runs.steps import is_recovery
+from forkmon.runs.suffixes import is_beside, is_foreign, is_optimizer, is_weights
 
-WEIGHTS_SUFFIX = ".safetensors"
 SENTINEL = "checkpoint-is-incomplete.txt"
+UNFINISHED = "-unfinished"
+"""NeMo's marker beside a checkpoint that is being written or deleted."""
 
 _TEMPORARY = re.compile(
-    r"^(?:tmp-checkpoint-.*|\.tmp.{0,12}|.*\.tmp|.*-tmp|.*\.incomplete|checkpoint_tmp|\.staging.*"
-    r"|.*\.orbax-checkpoint-tmp.*|recovery_tmp.*|tmp\.pth\.tar)$"
+    r"^(?:tmp[-_.].*|\.tmp.{0,12}|.*[-_.]tmp|.*\.incomplete|.*\.partial|.*\.part|\.staging.*"
+    r"|.*\.orbax-checkpoint-tmp.*|recovery_tmp.*)$"
 )
-_FOREIGN = (
-    ".pt", ".pth", ".bin", ".ckpt", ".tar", ".h5", ".hdf5", ".keras", ".msgpack", ".npz", ".gguf",
-    ".distcp", ".pkl", ".nemo",
-)  # fmt: skip
-_BESIDE = re.compile(
-    r"(?:^|[-_.])(?:optim|optimizer|scheduler|scaler|rng|rng_state|random_states|training_args)"
-    r"(?:[-_.0-9]|$)",
-    re.IGNORECASE,
-)
-_DCP_NAMES = frozenset({".metadata", "pytorch_model_fsdp_0"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +46,25 @@ class Contents:
     """A directory's entries, sorted into what they mean."""
 
     place: Place
+    names: frozenset[str] = frozenset()
+    """Of the entries that are not links, temporary ones left out."""
     weights: list[Weight] = field(default_factory=list[Weight])
+    beside: list[Weight] = field(default_factory=list[Weight])
+    """Optimizer states, random states and the like."""
     indexes: list[Path] = field(default_factory=list[Path])
     foreign: list[Path] = field(default_factory=list[Path])
     directories: list[Place] = field(default_factory=list[Place])
     ignored: list[Ignored] = field(default_factory=list[Ignored])
-    is_dcp: bool = False
-    is_incomplete: bool = False
 
     @property
-    def shards(self) -> list[Weight]:
-        """Return the weight files that are parts of a split checkpoint."""
-        return [weight for weight in self.weights if SHARD.match(weight.name)]
+    def is_incomplete(self) -> bool:
+        """Return whether its trainer says that it is not finished."""
+        return SENTINEL in self.names
 
     @property
-    def singles(self) -> list[Weight]:
-        """Return the weight files that stand alone."""
-        return [weight for weight in self.weights if not SHARD.match(weight.name)]
+    def optimizer(self) -> list[Weight]:
+        """Return the files of the optimizer's state."""
+        return [weight for weight in self.beside if is_optimizer(weight.name)]
 
 
 def is_temporary(name: str) -> bool:
@@ -77,24 +72,23 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY.match(name) is not None
 
 
-def is_beside(name: str) -> bool:
-    """Return whether a name is of a file that is saved beside the weights, not of weights."""
-    return _BESIDE.search(name) is not None
+def is_unfinished(name: str, names: frozenset[str]) -> bool:
+    """Return whether NeMo's marker says that a checkpoint among `names` is not finished."""
+    stem = name.removesuffix(".nemo").removesuffix(".ckpt").removesuffix("-EMA")
+    return stem + UNFINISHED in names
 
 
 def sort_entries(place: Place, entries: tuple[Seen, ...], root: Path) -> Contents:
     """Return a directory's entries sorted by what they mean; links checked against `root`."""
-    contents = Contents(place)
+    kept = [entry for entry in entries if not is_temporary(entry.name)]
+    contents = Contents(place, frozenset(entry.name for entry in kept if not entry.is_link))
     for entry in entries:
-        if entry.name in _DCP_NAMES:
-            contents.is_dcp = True
-        elif entry.name == SENTINEL:
-            contents.is_incomplete = True
-        elif is_temporary(entry.name):
+        if is_temporary(entry.name):
             contents.ignored.append(
                 Ignored(place.shown / entry.name, "temporary: a save that is not finished")
             )
-        elif not entry.name.startswith("."):
+    for entry in kept:
+        if not entry.name.startswith("."):
             _sort_one(contents, entry, root)
     return contents
 
@@ -113,19 +107,22 @@ def _sort_one(contents: Contents, entry: Seen, root: Path) -> None:
 
 
 def _sort_real(contents: Contents, entry: Seen, real: Path, *, is_dir: bool) -> None:
-    place = contents.place
+    place, name = contents.place, entry.name
     if is_dir:
         is_link = entry.is_link or place.is_link
-        contents.directories.append(Place(real, place.shown / entry.name, is_link=is_link))
-    elif entry.name.endswith(WEIGHTS_SUFFIX):
-        contents.weights.append(Weight(entry.name, real, entry.is_link))
-    elif entry.name.endswith(INDEX_SUFFIX):
+        contents.directories.append(Place(real, place.shown / name, is_link=is_link))
+    elif is_recovery(name):
+        said = "a copy from inside an epoch, for emergencies"
+        contents.ignored.append(Ignored(place.shown / name, said))
+    elif is_weights(name):
+        sort = contents.beside if is_beside(name) else contents.weights
+        sort.append(Weight(name, real, entry.is_link))
+    elif name.endswith((INDEX_SUFFIX, BIN_INDEX_SUFFIX)):
         contents.indexes.append(real)
-    elif entry.name.lower().endswith(_FOREIGN):
-        contents.is_dcp = contents.is_dcp or entry.name.endswith(".distcp")
+    elif is_foreign(name):
         contents.foreign.append(real)
 
 
 def _matters(name: str) -> bool:
     """Return whether a link that is not followed is worth a word: a log's link is not."""
-    return name.endswith((WEIGHTS_SUFFIX, INDEX_SUFFIX)) or "." not in name
+    return is_weights(name) or name.endswith((INDEX_SUFFIX, BIN_INDEX_SUFFIX)) or "." not in name

@@ -15,6 +15,13 @@ _LOCAL = frozenset({
 })  # fmt: skip
 
 
+MARKED_SECONDS = 1.0
+"""Quiet asked of a checkpoint whose trainer left its last file, on a local disk."""
+NETWORK_MARKED_SECONDS = 3.0
+NETWORK_FACTOR = 2.5
+"""Network file systems are asked so many times less often, and given as much longer."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileSystem:
     """The type of a file system, and whether another machine may write to it unseen."""
@@ -25,6 +32,33 @@ class FileSystem:
 
 UNKNOWN = FileSystem("unknown", network=True)
 """Taken for a network file system: polling works everywhere, events do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """How often to look, and how long quiet must last before something counts as finished."""
+
+    interval: float
+    """Seconds between two looks."""
+    settle: float
+    """Seconds of quiet asked of what has no marker."""
+    marked: float
+    """Seconds of quiet asked of what its trainer marked as finished."""
+    confirm: bool
+    """Whether `stat` may answer from a cache, so that files are opened to be sure."""
+
+
+def windows(file_system: FileSystem, *, interval: float, settle: float) -> Windows:
+    """Return the windows for a file system, from those that are right for a local one.
+
+    Writes of other machines show late and out of order on a network file system: NFS caches
+    attributes for 3 s at least.
+    """
+    if not file_system.network:
+        return Windows(interval, settle, min(MARKED_SECONDS, settle), confirm=False)
+    settle *= NETWORK_FACTOR
+    marked = min(NETWORK_MARKED_SECONDS, settle)
+    return Windows(interval * NETWORK_FACTOR, settle, marked, confirm=True)
 
 
 def kind(path: Path, mountinfo: Path = _MOUNTINFO) -> FileSystem:

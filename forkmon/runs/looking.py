@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -38,17 +38,46 @@ class Look:
         return frozenset(entry.name for entry in self.entries)
 
 
-class Looker:
-    """Lists directories, and lists again only those that changed."""
+class Stats:
+    """What the kernel says about paths, asked once a poll; links are not followed."""
 
-    def __init__(self, wall: Callable[[], float]) -> None:
+    def __init__(self) -> None:
+        self._known: dict[Path, os.stat_result | OSError] = {}
+
+    def of(self, path: Path) -> os.stat_result | OSError:
+        """Return a path's status; an error is returned, not raised."""
+        found = self._known.get(path)
+        if found is None:
+            try:
+                found = path.lstat()
+            except OSError as error:
+                found = error
+            except ValueError as error:  # a NUL byte in the path
+                found = OSError(errno.ENOENT, str(error))
+            self._known[path] = found
+        return found
+
+    def clear(self) -> None:
+        """Ask anew from now on: another poll begins."""
+        self._known.clear()
+
+
+class Looker:
+    """Lists directories, and lists again only those that changed.
+
+    `careful` opens a directory before it asks whether it changed: clients of network file systems
+    answer from their cache otherwise, for a minute if need be.
+    """
+
+    def __init__(self, wall: Callable[[], float], *, careful: bool = False) -> None:
         self._wall = wall
+        self._careful = careful
         self._known: dict[Path, tuple[tuple[int, int, int, int], Look]] = {}
 
     def look(self, directory: Path) -> Look:
         """Return the entries of a directory; an error is returned, not raised."""
         try:
-            found = directory.stat()
+            found = _opened(directory) if self._careful else directory.stat()
             mark = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
             known = self._known.get(directory)
             if known is not None and known[0] == mark:
@@ -65,6 +94,14 @@ class Looker:
         """Forget directories that are not looked at any more."""
         for gone in self._known.keys() - directories:
             del self._known[gone]
+
+
+def _opened(directory: Path) -> os.stat_result:
+    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NONBLOCK)
+    try:
+        return os.fstat(fd)
+    finally:
+        os.close(fd)
 
 
 def _list(directory: Path) -> Look:
@@ -98,11 +135,3 @@ def _blobs(root: Path) -> tuple[Path, ...]:
     return tuple(
         place.parent / "blobs" for place in (root, *root.parents) if place.name == "snapshots"
     )
-
-
-def is_regular(path: Path) -> bool:
-    """Return whether the path itself (not what a link leads to) is a regular file."""
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
-        return True  # gone or private: whoever opens it says so in better words

@@ -5,25 +5,30 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from forkmon.errors import VanishedError
-from forkmon.formats.opening import GONE, explained, file_print
-from forkmon.formats.proof import Proof, Whole, prove
-from forkmon.runs import settling
+from forkmon.errors import CheckpointError, VanishedError
+from forkmon.formats.opening import GONE, explained
+from forkmon.runs import beside, markers, settling
 from forkmon.runs.candidates import Candidate
 from forkmon.runs.contents import Place, Weight
-from forkmon.runs.distinct import Sighted, apart
-from forkmon.runs.finding import Finder, Found
-from forkmon.runs.looking import Looker
-from forkmon.runs.refs import Broken, CheckpointRef, FilePrint, Fingerprint, Ignored, Waiting
-from forkmon.runs.steps import Named, from_name, from_state
+from forkmon.runs.distinct import Sighted, apart, may_be_its_own, repeats
+from forkmon.runs.filesystem import FileSystem, kind, windows
+from forkmon.runs.finding import Finder
+from forkmon.runs.found import Found
+from forkmon.runs.looking import Looker, Stats
+from forkmon.runs.refs import Broken, CheckpointRef, Fingerprint, Ignored, Waiting
+from forkmon.runs.sighting import Sightings, confirmed
+from forkmon.runs.steps import Named, from_name, is_alias
+from forkmon.runs.tracks import Track, proofs_of
 from forkmon.text import safe
 
-LOOKS_FOR = "forkmon looks for checkpoint-N/ directories and step*.safetensors files"
+LOOKS_FOR = "forkmon looks for checkpoint-N/ directories, step_N files, ckpt.pt and the like"
 _NO_STEP = "no step in its name, its metadata or beside it: rename it to step_N.safetensors"
+_ALIAS = "an alias without a step of its own"
+_NUMBERED = "numbered by saves, not by steps: no step is written in them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,57 +47,52 @@ class Sight:
     """What is odd about the directory itself; empty when it is fine."""
 
 
-@dataclass(slots=True)
-class _Track:
-    """What is remembered about one candidate between polls."""
-
-    prints: tuple[FilePrint, ...]
-    since: float
-    looks: int = 0
-    first_sight: bool = True
-    proofs: tuple[Proof, ...] = ()
-    is_judged: bool = False
-    """Ready or broken was said about exactly these prints."""
-    reported: str = ""
-    """Digest of the weights last reported as ready."""
-    named: Named | None = None
-
-
 class Poller:
     """Finds the checkpoints of a run; its memory is what it saw before.
 
     `poll` never raises for what it finds. `clock` measures waits; `wall` is what modification
-    times are held against.
+    times are held against. `interval` and `settle` are as asked for, longer on a network file
+    system; `roles` with "optimizer" takes in the optimizer's files beside the weights.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- times, clocks and places, all by name
         self,
         root: Path,
         *,
         interval: float,
         settle: float,
+        roles: frozenset[str] = frozenset({"model"}),
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        file_system: FileSystem | None = None,
     ) -> None:
         self.root = Path(os.path.abspath(root))  # noqa: PTH100 - links in it must stay as given
-        self.interval = interval
-        self._settle = settle
+        found = kind(self.root) if file_system is None else file_system
+        self._windows = windows(found, interval=interval, settle=settle)
+        self.interval = self._windows.interval
+        self.settle = self._windows.settle
         self._clock = clock
         self._wall = wall
-        self._finder = Finder(Looker(wall))
-        self._tracks: dict[Path, _Track] = {}
+        self._stats = Stats()
+        looker = Looker(wall, careful=self._windows.confirm)
+        wanted = "optimizer" in roles
+        self._finder = Finder(looker, self._stats, wall, with_optimizer=wanted)
+        self._sightings = Sightings(self._stats, with_optimizer=wanted)
+        self._tracks: dict[Path, Track] = {}
         self._present: frozenset[Path] = frozenset()
 
     def poll(self) -> Sight:
         """Return what one look finds; only what changed is looked at closely."""
+        self._stats.clear()
         found = self._find()
         if found.error is not None:
             return self._closed(found.error)
-        sighted = [seen for c in found.candidates if (seen := self._stat(c)) is not None]
+        done = frozenset(path for path, track in self._tracks.items() if track.is_judged)
+        sighted, no_weights = self._sightings.look(found.candidates, done)
         kept, aliases = apart(sighted, self.root)
-        outcome = _Outcome([*found.ignored, *aliases])
-        for seen in kept:
-            self._judge(seen, outcome, alone=len(kept) == 1)
+        outcome = _Outcome([*found.ignored, *no_weights, *aliases])
+        for seen in sorted(kept, key=lambda seen: seen.candidate.named is None):
+            self._judge(seen, outcome, kept)
         self._present = frozenset(seen.candidate.path for seen in kept)
         for gone in self._tracks.keys() - self._present:
             del self._tracks[gone]
@@ -106,7 +106,7 @@ class Poller:
         """Let a checkpoint settle again: it changed while it was read."""
         track = self._tracks.get(path)
         if track is not None:
-            self._tracks[path] = _Track(
+            self._tracks[path] = Track(
                 track.prints, self._clock(), first_sight=False, named=track.named
             )
 
@@ -121,7 +121,8 @@ class Poller:
         if stat.S_ISDIR(found.st_mode):
             return self._finder.find(Place(real, self.root, is_root=True))
         weight = Weight(self.root.name, real)
-        return Found([Candidate(self.root, (weight,), (real,), from_name(self.root.name))])
+        named = from_name(self.root.name)
+        return Found([Candidate(self.root, (weight,), (real,), named, is_asked_for=True)])
 
     def _closed(self, error: OSError) -> Sight:
         """Say why the run directory cannot be looked into; what it held may come back."""
@@ -132,30 +133,23 @@ class Poller:
         reason = explained(error, self.root)
         return Sight(present=self._present, note=f"{safe(self.root)}: {reason}")
 
-    def _stat(self, candidate: Candidate) -> Sighted | None:
-        """Return the candidate with its files as they are now, None where they are going."""
-        try:
-            found = {path: path.lstat() for path in candidate.watched}
-        except (OSError, ValueError):
-            return None
-        watched = tuple(file_print(path.name, info) for path, info in found.items())
-        weights = tuple(
-            file_print(weight.name, found[weight.real])
-            for weight in candidate.files
-            if weight.real in found
-        )
-        return Sighted(candidate, watched, Fingerprint(weights))
-
-    def _judge(self, seen: Sighted, outcome: _Outcome, *, alone: bool) -> None:
+    def _judge(self, seen: Sighted, outcome: _Outcome, kept: Sequence[Sighted]) -> None:
+        candidate = seen.candidate
+        if seen.trouble:
+            outcome.waiting.append(Waiting(candidate.path, seen.trouble))
+            return
         track = self._track(seen)
         if track.is_judged:
+            self._repeat(candidate, track, outcome, kept)
             return
-        candidate = seen.candidate
         try:
-            evidence = self._evidence(seen, track)
+            verdict = settling.judge(self._evidence(seen, track), self.settle)
+            if isinstance(verdict, settling.Ready) and not self._confirmed(seen, track):
+                verdict = settling.Wait("its file server showed a newer state: settling")
         except VanishedError:
             return
-        verdict = settling.judge(evidence, self._settle)
+        except CheckpointError as error:
+            verdict = settling.Wait(str(error))
         if isinstance(verdict, settling.Wait):
             outcome.waiting.append(Waiting(candidate.path, verdict.reason))
         elif isinstance(verdict, settling.Refuse):
@@ -165,33 +159,33 @@ class Poller:
                 Broken(candidate.path, step, verdict.reason, Fingerprint(seen.watched))
             )
         else:
-            self._settled(seen, track, verdict, outcome, alone=alone)
+            self._settled(seen, track, verdict, outcome, kept)
 
     def _settled(
         self,
         seen: Sighted,
-        track: _Track,
+        track: Track,
         verdict: settling.Ready,
         outcome: _Outcome,
-        *,
-        alone: bool,
+        kept: Sequence[Sighted],
     ) -> None:
         candidate = seen.candidate
-        named = candidate.named or track.named or _step_beside(candidate, track.proofs)
-        if named is None and not alone:
-            outcome.ignored.append(Ignored(candidate.path, _NO_STEP))
+        named = beside.resolved(candidate, track.proofs, track.named)
+        if named is None and len(kept) > 1:
+            reason = _ALIAS if is_alias(candidate.path.name) else _NO_STEP
+            outcome.ignored.append(Ignored(candidate.path, reason))
             return
         track.named = named or Named(0)
         track.is_judged = True
         digest = seen.fingerprint.digest
-        if digest == track.reported:
+        if self._repeat(candidate, track, outcome, kept) or digest == track.reported:
             return
         track.reported = digest
         outcome.ready.append(
             CheckpointRef(
                 path=candidate.path,
                 step=track.named.step,
-                format="safetensors",
+                format=seen.format,
                 files=tuple(weight.real for weight in candidate.files),
                 fingerprint=seen.fingerprint,
                 complete=verdict.complete,
@@ -199,12 +193,31 @@ class Poller:
             )
         )
 
-    def _track(self, seen: Sighted) -> _Track:
+    def _repeat(
+        self, candidate: Candidate, track: Track, outcome: _Outcome, kept: Sequence[Sighted]
+    ) -> bool:
+        """Say what is odd about a settled candidate; return whether it repeats another one."""
+        if track.named is not None and track.named.unit == "number" and candidate.directory:
+            outcome.note = f"{safe(candidate.path.name)}: {_NUMBERED}"
+        if track.reported or not may_be_its_own(candidate):
+            return False
+        named = [self._resolved(other.candidate) for other in kept if other.candidate.named]
+        if not repeats(track.named, [other for other in named if other is not None]):
+            return False
+        reason = "an alias: its step is that of a checkpoint that is read"
+        outcome.ignored.append(Ignored(candidate.path, reason))
+        return True
+
+    def _resolved(self, candidate: Candidate) -> Named | None:
+        track = self._tracks.get(candidate.path)
+        return candidate.named if track is None or track.named is None else track.named
+
+    def _track(self, seen: Sighted) -> Track:
         """Return what is remembered, begun anew where the files changed since the last poll."""
         path = seen.candidate.path
         track = self._tracks.get(path)
         if track is None:
-            track = self._tracks[path] = _Track(seen.watched, self._clock())
+            track = self._tracks[path] = Track(seen.watched, self._clock())
         elif track.prints != seen.watched:
             track.prints, track.since = seen.watched, self._clock()
             track.looks, track.proofs = 0, ()
@@ -212,23 +225,45 @@ class Poller:
         track.looks += 1
         return track
 
-    def _evidence(self, seen: Sighted, track: _Track) -> settling.Evidence:
+    def _confirmed(self, seen: Sighted, track: Track) -> bool:
+        """Return whether the file server agrees with what its client said about the files."""
+        if not self._windows.confirm or confirmed(seen):
+            return True
+        track.since, track.looks, track.first_sight = self._clock(), 0, False
+        return False
+
+    def _evidence(self, seen: Sighted, track: Track) -> settling.Evidence:
         candidate = seen.candidate
         if candidate.held_back:
             track.looks = 1
-        elif candidate.proof is not None:
-            track.proofs = (candidate.proof,)
-        elif not track.proofs or len(track.proofs) != len(candidate.files):
-            track.proofs = tuple(prove(weight.real) for weight in candidate.files)
+        elif candidate.proof is None and not track.proofs:
+            track.proofs = proofs_of(seen, track)
         newest_ns = max((p.mtime_ns for p in seen.watched), default=0)
         return settling.Evidence(
             age=self._wall() - newest_ns / 1e9,
             quiet=self._clock() - track.since,
             looks=track.looks,
             first_sight=track.first_sight,
-            marker=_marker(candidate, seen.fingerprint.mtime_ns),
-            proofs=track.proofs,
+            marker=self._marker(seen),
+            proofs=track.proofs if candidate.proof is None else (candidate.proof,),
             held_back=candidate.held_back,
+            is_strict=candidate.is_strict,
+            marked_quiet=self._windows.marked,
+        )
+
+    def _marker(self, seen: Sighted) -> settling.Marker:
+        candidate = seen.candidate
+        named = candidate.named
+        calls = {candidate.path.name, "" if named is None else str(named.step)} - {""}
+        files = [weight.real for weight in candidate.files]
+        marks = (*candidate.must, *candidate.markers)
+        return markers.state_of(
+            markers.newest_data(files, seen.fingerprint.files, marks),
+            markers=candidate.markers,
+            must=candidate.must,
+            trackers=candidate.trackers,
+            names=lambda text: text in calls,
+            stats=self._stats,
         )
 
 
@@ -240,6 +275,7 @@ class _Outcome:
         self.waiting: list[Waiting] = []
         self.broken: list[Broken] = []
         self.ignored = ignored
+        self.note = ""
 
     def sight(self, present: frozenset[Path], note: str) -> Sight:
         ready = sorted(self.ready, key=lambda ref: (ref.step, ref.fingerprint.mtime_ns))
@@ -249,31 +285,8 @@ class _Outcome:
             tuple(self.ignored),
             tuple(self.broken),
             present,
-            note,
+            note or self.note,
         )
-
-
-def _step_beside(candidate: Candidate, proofs: tuple[Proof, ...]) -> Named | None:
-    """Return the step from the trainer's state file, then from the weights' own metadata."""
-    if candidate.marker is not None:
-        named = from_state(candidate.marker.parent)
-        if named is not None:
-            return named
-    steps = [proof.step for proof in proofs if isinstance(proof, Whole) and proof.step is not None]
-    return Named(steps[0]) if steps else None
-
-
-def _marker(candidate: Candidate, newest_ns: int) -> settling.Marker:
-    times = [_mtime(path) for path in (candidate.index, candidate.marker) if path is not None]
-    required = 0 if candidate.index is not None else None
-    return settling.marker_of(newest_ns, times, required=required)
-
-
-def _mtime(path: Path) -> int | None:
-    try:
-        return path.lstat().st_mtime_ns
-    except OSError:
-        return None
 
 
 def _note(kept: list[Sighted], ignored: list[Ignored]) -> str:

@@ -63,9 +63,9 @@ class CheckpointRef:
     """The directory, or the file itself for a single-file checkpoint."""
     step: int
     format: str
-    """`safetensors` (single file or sharded with index)."""
+    """A name of `reading.READERS`."""
     files: tuple[Path, ...]
-    """The weight files, in name order."""
+    """The files that are read, in name order; for a directory format its metadata too."""
     fingerprint: Fingerprint
     complete: Completeness
     epoch: float | None = None

@@ -12,8 +12,8 @@ OLD_SECONDS = 60.0
 """What nobody wrote to for this long is taken as it is, at first sight."""
 TRUNCATED_SECONDS = 300.0
 """What lacks bytes and has not changed for this long will not get them."""
-MARKED_SECONDS = 1.0
-"""Quiet asked of a checkpoint whose trainer left its last file."""
+UNMARKED_SECONDS = 1800.0
+"""What lacks the marker that it cannot be finished without is given up after this long."""
 SKEW_NS = 2_000_000_000
 """How much older than the weights a marker may look: clocks and time stamps are coarse."""
 
@@ -36,6 +36,10 @@ class Evidence:
     marker: Marker
     proofs: tuple[Proof, ...]
     held_back: str = ""
+    is_strict: bool = False
+    """Its marker tells more than quiet: trainers of this layout fall silent while they save."""
+    marked_quiet: float = 1.0
+    """Seconds of quiet asked of it once it is marked as finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +76,17 @@ def judge(seen: Evidence, settle: float) -> Verdict:
     is_old = seen.age >= OLD_SECONDS
     if not is_old and seen.marker != "last" and _has_zero_tail(seen):
         return Wait("its last bytes are all zero: it may still be filled")
-    if not is_old and seen.marker == "stale":
+    if seen.marker == "stale" and seen.age < (UNMARKED_SECONDS if seen.is_strict else OLD_SECONDS):
         return Wait("its weights are newer than its marker: waiting for the save to finish")
     complete: Completeness = "marker" if seen.marker in ("fresh", "last") else "heuristic"
-    wanted = min(MARKED_SECONDS, settle) if complete == "marker" else settle
+    wanted = min(seen.marked_quiet, settle) if complete == "marker" else settle
     if (is_old and seen.first_sight) or (seen.looks >= 2 and seen.quiet >= wanted):
         return Ready(complete)
     return Wait(f"settling: unchanged for {seen.quiet:.0f} of {wanted:g} s")
 
 
-def marker_of(newest_ns: int, markers: list[int | None], *, required: int | None = None) -> Marker:
-    """Return what the markers' times say about weights last written at `newest_ns`.
-
-    `markers` are modification times, None for a file that is not there; the one at index
-    `required` must be there.
-    """
-    if required is not None and markers[required] is None:
-        return "stale"
-    times = [time for time in markers if time is not None]
+def marker_of(newest_ns: int, times: list[int]) -> Marker:
+    """Return what markers of these modification times say of weights written at `newest_ns`."""
     if not times:
         return "none"
     if min(times) < newest_ns - SKEW_NS:
@@ -112,7 +109,7 @@ def _partial(seen: Evidence) -> Verdict | None:
     if not partial:
         return None
     unchanged = max(seen.age, seen.quiet)
-    if unchanged > TRUNCATED_SECONDS:
+    if unchanged > (UNMARKED_SECONDS if seen.is_strict else TRUNCATED_SECONDS):
         return Refuse(partial[0].final)
     return Wait(partial[0].growing)
 

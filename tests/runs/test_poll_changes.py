@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkmon.runs import poll
+from forkmon.formats.proof import prove
+from forkmon.runs import tracks
+
+from .conftest import counted
 
 if TYPE_CHECKING:
     from .conftest import Run
@@ -79,8 +82,23 @@ def test_nothing_is_opened_when_nothing_changed(run: Run, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "open", forbidden)
     monkeypatch.setattr(os, "scandir", forbidden)
-    monkeypatch.setattr(poll, "prove", forbidden)
+    monkeypatch.setattr(tracks, "prove", forbidden)
     assert len(run.poll(after=2.0).present) == 20
+
+
+def test_an_unchanged_run_costs_three_questions_a_checkpoint(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 checkpoints of several files: for each its directory and its weights are asked about."""
+    for step in range(200):
+        run.trainer(f"checkpoint-{step}", age=100)
+        for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin"):
+            run.write(run.root / f"checkpoint-{step}" / name, b"x", age=100)
+    run.now += 1e6
+    run.poll()
+    calls = counted(monkeypatch)
+    assert len(run.poll(after=2.0).present) == 200
+    assert len(calls) <= 3 * 200 + 10
 
 
 def test_a_file_that_goes_between_the_looks_is_no_error(
@@ -89,13 +107,12 @@ def test_a_file_that_goes_between_the_looks_is_no_error(
     """Rotation between listing and opening is silent."""
     path = run.weights("step_1.safetensors", age=100)
     run.weights("step_2.safetensors", age=100)
-    real = poll.prove
 
     def late(file: Path) -> object:
         path.unlink(missing_ok=True)
-        return real(file)
+        return prove(file)
 
-    monkeypatch.setattr(poll, "prove", late)
+    monkeypatch.setattr(tracks, "prove", late)
     sight = run.poll()
     assert [ref.step for ref in sight.ready] == [2]
     assert not sight.broken
@@ -169,7 +186,7 @@ def test_a_root_that_is_no_checkpoint_is_broken_with_its_reason(
     if kind == "fifo":
         os.mkfifo(path)
     else:
-        run.write(path, b"hello, world" if kind == "text" else b"PK\x03\x04" + b"\0" * 60, age=100)
+        run.write(path, b"hello, world" if kind == "text" else b"PK\x03\x04" + b"\0" * 60, age=400)
     sight = make_run(path).poll()
     assert len(sight.broken) == 1
     assert "\n" not in sight.broken[0].reason

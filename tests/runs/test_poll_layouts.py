@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
 if TYPE_CHECKING:
     from .conftest import Run
@@ -107,20 +106,20 @@ def test_temporary_names_are_ignored(run: Run) -> None:
     }  # fmt: skip
 
 
-def test_what_is_not_read_yet_is_named_with_its_kind(run: Run) -> None:
-    """Torch files and distributed checkpoints say what they are; helpers beside weights do not."""
-    (run.root / "checkpoint-5").mkdir()
-    torch.save({"w": torch.ones(2)}, run.root / "checkpoint-5" / "pytorch_model.bin")
-    torch.save({"w": torch.ones(2)}, run.root / "ckpt.pt")
-    run.write(run.root / "step-6" / ".metadata", b"")
+def test_what_is_not_read_is_named_with_its_kind(run: Run) -> None:
+    """Formats that are not read say what they are; helpers beside weights do not."""
+    run.write(run.root / "checkpoint-5/model.h5", b"\x89HDF\r\n\x1a\n" + b"\0" * 50)
+    run.write(run.root / "weights.msgpack", b"\x81" + b"\0" * 50)
     run.trainer("checkpoint-7", age=100)
     run.write(run.root / "checkpoint-7" / "optimizer.pt", b"PK\x03\x04")
+    (run.root / "checkpoint-8").mkdir()
     sight = run.poll()
-    assert {i.path.name: i.reason for i in sight.ignored} == {
-        "checkpoint-5": "torch zip: not read by this version (pytorch_model.bin)",
-        "ckpt.pt": "torch zip: not read by this version",
-        "step-6": "torch distributed checkpoint (DCP): not read by this version",
-    }
+    why = {i.path.name: i.reason for i in sight.ignored}
+    assert "HDF5" in why["checkpoint-5"]
+    assert "(model.h5)" in why["checkpoint-5"]
+    assert "no known checkpoint format" in why["weights.msgpack"]
+    assert why["checkpoint-8"] == "no weight files in it yet"
+    assert len(why) == 3
     assert [ref.step for ref in sight.ready] == [7]
 
 
