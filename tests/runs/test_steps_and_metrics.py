@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forkmon.runs.metrics import read_metrics
+from forkmon.runs.metrics import Logs
 from forkmon.runs.steps import Named, from_name, from_state, is_alias
 
 
@@ -25,13 +25,24 @@ from forkmon.runs.steps import Named, from_name, from_state, is_alias
         ("stage1-step500-tokens4B", Named(500)),
         ("global_step100", Named(100)),
         ("iter_0000100", Named(100)),
-        ("epoch_3", Named(3, 3.0)),
+        ("epoch_3", Named(3, 3.0, "epoch")),
         ("epoch=3-step=100.safetensors", Named(100, 3.0)),
         ("ep3-ba100", Named(100, 3.0)),
-        ("checkpoint-epoch7", Named(7, 7.0)),
+        ("checkpoint-epoch7", Named(7, 7.0, "epoch")),
         ("STEP_9", Named(9)),
         ("1000", Named(1000)),
-        ("model_000100.safetensors", Named(100)),
+        ("model_000100.safetensors", Named(100, unit="number")),
+        ("checkpoint_2_1500.pt", Named(1500, 2.0)),
+        ("checkpoint3.pt", Named(3, unit="number")),
+        ("checkpoint-3.pth.tar", Named(3, unit="number")),
+        ("model_0004999.pth", Named(4999, unit="number")),
+        ("epoch=3-step=100-v1.ckpt", Named(100, 3.0)),
+        ("ep3-ba100-rank0.pt", Named(100, 3.0)),
+        ("state_step000100.pt", Named(100)),
+        ("gpt--val_loss=2.31-step=500-consumed_samples=8000-last", Named(500)),
+        ("best_coco_bbox_mAP_epoch_3.pth", Named(3, 3.0, "epoch")),
+        ("hpc_ckpt_3.ckpt", Named(3, unit="number")),
+        ("step1000-unsharded", Named(1000)),
         ("model.safetensors", None),
         ("latest", None),
         ("timestep", None),
@@ -98,19 +109,19 @@ def test_metrics_are_the_finite_numbers_of_the_newer_log(tmp_path: Path) -> None
     newest = tmp_path / "checkpoint-20"
     newest.mkdir()
     (newest / "trainer_state.json").write_text(json.dumps({"log_history": log}))
-    assert read_metrics(tmp_path, newest) == {
+    assert Logs(tmp_path).curves(newest) == {
         "loss": [(10, 3.0), (20, 1.5)],
         "eval_loss": [(10, 3.5)],
     }
     root = tmp_path / "trainer_state.json"
     root.write_text(json.dumps({"log_history": [{"step": 1, "loss": 9.0}]}))
     os.utime(root, (1, 1))
-    assert len(read_metrics(tmp_path, newest)["loss"]) == 2
-    assert read_metrics(tmp_path, None) == {"loss": [(1, 9.0)]}
-    assert read_metrics(tmp_path / "none", None) == {}
+    assert len(Logs(tmp_path).curves(newest)["loss"]) == 2
+    assert Logs(tmp_path).curves(None) == {"loss": [(1, 9.0)]}
+    assert Logs(tmp_path / "none").curves(None) == {}
 
 
 def test_a_fifo_in_place_of_the_log_does_not_hang(tmp_path: Path) -> None:
     """Side files are opened like weights: never blocking."""
     os.mkfifo(tmp_path / "trainer_state.json")
-    assert read_metrics(tmp_path, None) == {}
+    assert Logs(tmp_path).curves(None) == {}
