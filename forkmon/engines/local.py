@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from threading import local
 from types import TracebackType
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from forkmon.engines.threads import usable_threads
 from forkmon.formats.reading import OpenFiles
 from forkmon.formats.refs import ITEM_BYTES, TensorRef
-from forkmon.kernels.protocol import Kernel
+from forkmon.kernels import modality
+from forkmon.kernels.protocol import Kernel, numpy_dtype
+from forkmon.stats import sample
 from forkmon.stats.blocks import BLOCK
 from forkmon.stats.codes import Counts
 from forkmon.stats.parts import SPAN
@@ -77,6 +79,7 @@ class LocalEngine:
         """Yield each tensor's numbers in the order given; reading errors are raised."""
         work = ((span, self._pool.submit(self._summarise, files, span)) for span in _all(tensors))
         waiting: deque[tuple[Span, Future[Summary]]] = deque()
+        ending: deque[tuple[TensorRef, Future[Finished]]] = deque()
         try:
             whole: Summary | None = None
             waiting.extend(islice(work, self._ahead))
@@ -86,24 +89,36 @@ class LocalEngine:
                 done = part.result()
                 whole = done if whole is None else whole.join(done).compacted()
                 if span.last == span.tensor.size:
-                    yield span.tensor, self._finish(files, span.tensor, whole)
+                    end = self._pool.submit(self._finish, files, span.tensor, whole)
+                    ending.append((span.tensor, end))
                     whole = None
+                while ending and (ending[0][1].done() or len(ending) > self._ahead):
+                    tensor, end = ending.popleft()
+                    yield tensor, end.result()
+            for tensor, end in ending:
+                yield tensor, end.result()
         finally:
             for _, part in waiting:
                 part.cancel()
+            for _, end in ending:
+                end.cancel()
 
     def _finish(self, files: OpenFiles, tensor: TensorRef, whole: Summary) -> Finished:
-        finished = whole.finish(tensor.shape[0] if row_length(tensor) else 0)
+        rows = tensor.shape[0] if row_length(tensor) else 0
+        finished = whole.finish(rows)
         if finished.needs_recount():
             at = finished.pivot()
             finished = finished.with_shifted(self._recount(files, tensor, at), at)
-        return finished
+        return replace(finished, modality=modality.views(whole, finished, rows))
 
     def _summarise(self, files: OpenFiles, span: Span) -> Summary:
-        accumulator = self._kernel.accumulator(span.tensor.dtype, row_length(span.tensor))
+        dtype, size = span.tensor.dtype, span.tensor.size
+        accumulator = self._kernel.accumulator(dtype, row_length(span.tensor))
+        picked = sample.EMPTY
         for first, data in self._chunks(files, span):
             accumulator.add(data, first)
-        return accumulator.summary()
+            picked = picked.join(sample.taken(data.view(numpy_dtype(dtype)), dtype, first, size))
+        return replace(accumulator.summary(), sample=picked)
 
     def _recount(self, files: OpenFiles, tensor: TensorRef, at: float) -> Counts:
         accumulator = self._kernel.accumulator(tensor.dtype)

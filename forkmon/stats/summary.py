@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,13 +11,16 @@ from forkmon.errors import GridMismatchError
 from forkmon.stats import blocks as float_blocks
 from forkmon.stats import channels, grids, parts
 from forkmon.stats import codes as code_counts
+from forkmon.stats import sample as samples
 from forkmon.stats.blocks import Blocks
 from forkmon.stats.channels import Channels
 from forkmon.stats.codes import Codes, Counts
+from forkmon.stats.modality import Modality, View
 from forkmon.stats.moments import EMPTY, Moments
 from forkmon.stats.parts import Part
 from forkmon.stats.reduced import Reduced
 from forkmon.stats.row import QUANTILES, StatRow
+from forkmon.stats.sample import Sample
 from forkmon.stats.sketch import Sketch
 
 
@@ -34,6 +38,8 @@ class Summary:
     """Sketch and channel sums by span of indices."""
     digest: int | None = 0
     """Sum of the hashes of its kilobytes; None where a piece began inside one."""
+    sample: Sample = field(default_factory=samples.empty)
+    """Elements at fixed places, which engines pick while a chunk is in hand."""
 
     def join(self, other: Summary) -> Summary:
         """Return the summary of both sets of elements; they must not overlap.
@@ -51,6 +57,7 @@ class Summary:
             self.blocks.join(other.blocks),
             parts.joined(self.parts, other.parts),
             None if None in digests else sum(d or 0 for d in digests) % 2**64,
+            self.sample.join(other.sample),
         )
 
     def compacted(self) -> Summary:
@@ -108,6 +115,8 @@ class Finished:
     """None for vectors and blocks."""
     digest: int | None = None
     """64-bit content hash: equal for bit-equal tensors of one dtype."""
+    modality: Mapping[View, Modality] = field(default_factory=dict["View", Modality])
+    """By view; empty for blocks, and where nobody measured it."""
 
     def pivot(self) -> float:
         """Return the pivot that these values ask for."""
@@ -131,7 +140,7 @@ class Finished:
 
     def row(self) -> StatRow:
         """Return the numbers that history keeps."""
-        m = self.moments
+        m, elements = self.moments, self.modality.get("elements")
         return StatRow(
             n=self.n,
             mean=m.mean if m.n and np.isfinite(m.mean) else None,
@@ -147,6 +156,7 @@ class Finished:
             inf=self.inf,
             quantiles=self._quantiles(),
             distinct=code_counts.distinct(self.codes),
+            modes=None if elements is None else elements.modes,
         )
 
     def _quantiles(self) -> tuple[float | None, ...]:

@@ -75,6 +75,7 @@ def test_threads_and_chunks_change_no_bit(
         assert found[name].sketch == value.sketch
         assert found[name].channels == value.channels
         assert found[name].digest == value.digest
+        assert found[name].modality == value.modality
 
 
 def test_numbers_are_those_of_the_arrays(ref: CheckpointRef, arrays: Arrays) -> None:
@@ -91,6 +92,19 @@ def test_numbers_are_those_of_the_arrays(ref: CheckpointRef, arrays: Arrays) -> 
     assert (bad.nan, bad.inf, bad.zeros, bad.n) == (1, 2, 2, 6)
     assert found["scalar"].row().mean == 3.0
     assert found["empty"].row().n == 0
+
+
+def test_modes_are_measured_on_every_weight(ref: CheckpointRef) -> None:
+    """Elements of every tensor of floats, rows and columns of matrices; not of whole numbers."""
+    found = analysed(ref, threads=2, chunk_bytes=1 << 20)
+    assert set(found["big"].modality) == {"elements", "rows", "columns"}
+    assert set(found["gain"].modality) == {"elements"}
+    assert found["whole"].modality == found["empty"].modality == {}
+    assert found["whole"].row().modes is None
+    for name in ("big", "half", "double", "gain", "scalar"):
+        assert found[name].row().modes == 1
+    assert found["scalar"].modality["elements"].state == "flat"
+    assert found["big"].modality["elements"].n == 65_536
 
 
 def test_gains_are_read_twice_and_kept_around_their_pivot(ref: CheckpointRef) -> None:
