@@ -10,7 +10,14 @@ from collections.abc import Iterable, Sequence
 
 from forkmon.errors import StoreError
 from forkmon.stats.row import StatRow
-from forkmon.store.records import STAT_COLUMNS, put_shape, put_stat, put_text, put_trace
+from forkmon.store.records import (
+    STAT_COLUMNS,
+    TRACE_COLUMNS,
+    put_shape,
+    put_stat,
+    put_text,
+    put_trace,
+)
 from forkmon.store.values import Candidate, Status, TensorKey, Trace
 
 _STAT = (
@@ -82,7 +89,8 @@ class Attempts:
         """Insert or replace traces of tensors whose rows were added."""
         self._check_open(attempt)
         self._connection.executemany(
-            "INSERT OR REPLACE INTO trace VALUES (?, ?, ?, ?, ?)",
+            f"INSERT OR REPLACE INTO trace (checkpoint, tensor, {TRACE_COLUMNS}) "  # noqa: S608
+            "VALUES (?, ?, ?, ?, ?, ?)",
             [
                 (attempt, self._tensor(key, self._form(key), attempt), *put_trace(trace))
                 for key, trace in traces

@@ -30,6 +30,15 @@ def replace_alerts(connection: sqlite3.Connection, alerts: Iterable[Alert]) -> N
     )
 
 
+def set_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
+    """Make this what the store as a whole says under a key."""
+    connection.execute(
+        "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (key) "
+        "DO UPDATE SET value = ?2 WHERE value <> ?2",
+        (key, put_text(value)),
+    )
+
+
 def set_ignored(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
     """Make these (path, reason) pairs the ignored things."""
     _mirror(connection, "ignored", rows)
@@ -75,12 +84,22 @@ def set_metrics(
 
 
 def mark_present(connection: sqlite3.Connection, paths: Iterable[str | os.PathLike[str]]) -> None:
-    """Remember which checkpoints' files are still on disk."""
+    """Remember which checkpoints' files are still on disk.
+
+    Of several that were saved under one name only the newest can be: it overwrote the others.
+    """
     there = {os.fspath(path) for path in paths}
+    rows = [
+        (number, get_text(path), bool(present))
+        for number, path, present in connection.execute(
+            "SELECT id, path, present FROM checkpoint ORDER BY mtime, id"
+        )
+    ]
+    newest = {path: number for number, path, _ in rows}
     changed = [
-        (int(get_text(path) in there), number)
-        for number, path, present in connection.execute("SELECT id, path, present FROM checkpoint")
-        if bool(present) != (get_text(path) in there)
+        (int(on_disk), number)
+        for number, path, present in rows
+        if present != (on_disk := path in there and newest[path] == number)
     ]
     connection.executemany("UPDATE checkpoint SET present = ? WHERE id = ?", changed)
 

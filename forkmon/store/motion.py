@@ -1,16 +1,21 @@
-"""How far a tensor moved between steps, from stored sketches: distances of files long gone."""
+"""How far a tensor moved between steps: distances of files long gone.
+
+What the writer measured between neighbours is read as it is; distances between other checkpoints
+follow from the stored sketches.
+"""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from math import dist, hypot
 
 from forkmon.stats.series import Series
-from forkmon.store.series import Query, batches, marks
+from forkmon.store.neighbours import holding, neighbours
+from forkmon.store.query import Query, batches, marks
 from forkmon.store.values import TensorEntry, Timeline
 
-Norms = dict[int, float | None]
 Sketches = dict[int, Sequence[float]]
 
 
@@ -18,53 +23,84 @@ def movement(
     query: Query, tensors: Sequence[TensorEntry], of: TensorEntry, timeline: Timeline
 ) -> Series:
     """Return the `update`, `drift` and `cosine` of a tensor or block (see `Reader.movement`)."""
-    members = [of] if of.kind == "tensor" else [t for t in tensors if _inside(t, of)]
     ids = [row.id for row in timeline]
-    steps = [_sketches(query, member.id, ids) for member in members]
-    norms = [_norms(query, member.id, ids) for member in members]
-    update: list[float | None] = []
-    drift: list[float | None] = []
-    cosine: list[float | None] = []
-    for i, now in enumerate(ids):
-        before = ids[i - 1] if i else None
-        update.append(None if before is None else _ratio(steps, norms, before, now))
-        drift.append(_ratio(steps, norms, ids[0], now))
-        cosine.append(_cosine(steps, norms, ids[0], now))
+    norms = _norms(query, of.id, ids)
+    update, drift = _known(query, of.id, timeline)
+    befores = {now: before for now, (before, _, _) in neighbours(timeline).items()}
+    missing = [now for now in ids if now not in update or now not in drift]
+    sketches = _Members(query, [of] if of.kind == "tensor" else _inside(tensors, of))
+    sketches.read({near for now in missing for near in (now, befores[now], ids[0])})
+    for now in missing:
+        if now not in update:
+            update[now] = sketches.distance(befores[now], now)
+        if now not in drift:
+            drift[now] = sketches.distance(ids[0], now)
     return Series(
         of.name,
         tuple(row.step for row in timeline),
-        {"update": tuple(update), "drift": tuple(drift), "cosine": tuple(cosine)},
+        {
+            "update": tuple(_share(update[now], norms.get(befores[now] or 0)) for now in ids),
+            "drift": tuple(_share(drift[now], norms.get(ids[0])) for now in ids),
+            "cosine": tuple(_cosine(drift[now], norms.get(ids[0]), norms.get(now)) for now in ids),
+        },
     )
 
 
-def _inside(tensor: TensorEntry, block: TensorEntry) -> bool:
-    same_role = tensor.role == block.role
-    return same_role and (block.name == "" or tensor.name.startswith(f"{block.name}."))
+def _known(
+    query: Query, tensor: int, timeline: Timeline
+) -> tuple[dict[int, float | None], dict[int, float | None]]:
+    """Return the updates and drifts that were measured between just these neighbours."""
+    holds = holding(query, timeline)
+    update: dict[int, float | None] = {}
+    drift: dict[int, float | None] = {}
+    for some in batches(list(holds)):
+        rows = query(
+            'SELECT checkpoint, "update", drift FROM motion '  # noqa: S608 -- only question marks
+            f"WHERE tensor = ? AND checkpoint IN ({marks(some)})",
+            (tensor, *some),
+        )
+        for number, moved, drifted in rows:
+            if holds[number][0]:
+                update[number] = moved
+            if holds[number][1]:
+                drift[number] = drifted
+    return update, drift
 
 
-def _distance(steps: Sequence[Sketches], a: int, b: int) -> float | None:
-    """Return the distance of two checkpoints over all members; None if one lacks a sketch."""
-    if any(a not in member or b not in member for member in steps) or not steps:
-        return None
-    return hypot(*(dist(member[a], member[b]) for member in steps))
+@dataclass(slots=True)
+class _Members:
+    """The sketches of a tensor, or of all tensors in a block."""
+
+    query: Query
+    tensors: Sequence[TensorEntry]
+    found: list[Sketches] = field(default_factory=list["Sketches"])
+
+    def read(self, checkpoints: Iterable[int | None]) -> None:
+        """Read the sketches at some checkpoints."""
+        wanted = sorted(number for number in checkpoints if number is not None)
+        self.found = [_sketches(self.query, t.id, wanted) for t in self.tensors] if wanted else []
+
+    def distance(self, a: int | None, b: int) -> float | None:
+        """Return the distance of two checkpoints over all members; None if one has no sketch."""
+        if a is None or not self.found or any(a not in m or b not in m for m in self.found):
+            return None
+        return hypot(*(dist(member[a], member[b]) for member in self.found))
 
 
-def _norm(norms: Sequence[Norms], at: int) -> float | None:
-    values = [member.get(at) for member in norms]
-    return None if None in values else hypot(*(v for v in values if v is not None))
+def _inside(tensors: Sequence[TensorEntry], block: TensorEntry) -> list[TensorEntry]:
+    return [
+        t
+        for t in tensors
+        if t.role == block.role and (block.name == "" or t.name.startswith(f"{block.name}."))
+    ]
 
 
-def _ratio(
-    steps: Sequence[Sketches], norms: Sequence[Norms], before: int, now: int
-) -> float | None:
-    distance, norm = _distance(steps, before, now), _norm(norms, before)
+def _share(distance: float | None, norm: float | None) -> float | None:
     return None if distance is None or not norm else distance / norm
 
 
-def _cosine(
-    steps: Sequence[Sketches], norms: Sequence[Norms], first: int, now: int
-) -> float | None:
-    distance, a, b = _distance(steps, first, now), _norm(norms, first), _norm(norms, now)
+def _cosine(distance: float | None, a: float | None, b: float | None) -> float | None:
+    """Return the cosine of the angle between two vectors of known lengths and distance."""
     if distance is None or not a or not b:
         return None
     return max(-1.0, min(1.0, (a * a + b * b - distance * distance) / (2 * a * b)))
@@ -83,8 +119,8 @@ def _sketches(query: Query, tensor: int, checkpoints: Sequence[int]) -> Sketches
     return found
 
 
-def _norms(query: Query, tensor: int, checkpoints: Sequence[int]) -> Norms:
-    found: Norms = {}
+def _norms(query: Query, tensor: int, checkpoints: Sequence[int]) -> dict[int, float | None]:
+    found: dict[int, float | None] = {}
     for some in batches(checkpoints):
         rows = query(
             f"SELECT checkpoint, l2 FROM stat WHERE tensor = ? AND checkpoint IN ({marks(some)})",  # noqa: S608

@@ -15,13 +15,14 @@ from forkmon.stats.alert import Alert
 from forkmon.stats.reduced import Reduced, decode
 from forkmon.stats.row import StatRow
 from forkmon.stats.series import Series
-from forkmon.store import motion
+from forkmon.store import motion, streams
 from forkmon.store import series as columns
 from forkmon.store.lineage import timeline
 from forkmon.store.reading import Source, open_copy, open_source, store_print
 from forkmon.store.records import (
     CHECKPOINT_COLUMNS,
     STAT_COLUMNS,
+    TRACE_COLUMNS,
     Row,
     get_alert,
     get_checkpoint,
@@ -41,9 +42,11 @@ from forkmon.store.values import (
     QuarantineRow,
     RunInfo,
     SkippedRow,
+    StoredVerdict,
     TensorEntry,
     Timeline,
     Trace,
+    decode_verdict,
 )
 
 _TENSOR = "SELECT tensor.id, name, kind, role, dtype, shape FROM tensor "
@@ -57,6 +60,7 @@ class Reader:
         self._path = path
         self._owned = owned
         self._renewed = 0
+        self._memory = streams.Memory()
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -203,11 +207,26 @@ class Reader:
         return columns.series(self._query, get_tensor(rows[0]), timeline)
 
     def all_series(
-        self, timeline: Timeline, statistics: Sequence[str], role: str = "model"
+        self,
+        timeline: Timeline,
+        statistics: Sequence[str],
+        tensors: Sequence[TensorEntry] | None = None,
+        *,
+        digests: bool = False,
+        modality: bool = False,
+        channels: bool = False,
     ) -> Iterator[Series]:
-        """Yield the series of every tensor (no blocks) on a timeline, a few hundred in memory."""
-        wanted = [tensor for tensor in self.tensors(kind="tensor") if tensor.role == role]
-        yield from columns.all_series(self._query, wanted, timeline, statistics)
+        """Yield the series of some rows, or of every tensor of every role, a few in memory.
+
+        Beside the names of `series` there are `update`, `drift` and `return_jump` (see `Series`),
+        None where the writer has not measured them.
+        """
+        if tensors is None:
+            tensors = self.tensors(kind="tensor")
+        extras = streams.Extras(digests, modality, channels)
+        yield from streams.all_series(
+            self._query, tensors, timeline, statistics, extras, self._memory
+        )
 
     def reduced(self, tensor_id: int, checkpoint_id: int) -> Reduced | None:
         """Return the histogram of one tensor at one checkpoint; None if none is kept."""
@@ -217,9 +236,9 @@ class Reader:
         return decode(rows[0][0]) if rows else None
 
     def trace(self, tensor_id: int, checkpoint_id: int) -> Trace | None:
-        """Return hash, sketch and channels of one tensor at one checkpoint."""
+        """Return hash, sketch, channels and modality of one tensor at one checkpoint."""
         rows = self._rows(
-            "SELECT hash, sketch, channels FROM trace WHERE checkpoint = ? AND tensor = ?",
+            f"SELECT {TRACE_COLUMNS} FROM trace WHERE checkpoint = ? AND tensor = ?",  # noqa: S608
             checkpoint_id,
             tensor_id,
         )
@@ -228,6 +247,7 @@ class Reader:
     def movement(self, tensor: TensorEntry, timeline: Timeline) -> Series:
         """Return how a tensor or block moved: estimates from sketches, over a timeline.
 
+        A few reads where the writer measured it between the same checkpoints, else slow.
         `update` is |w - w_prev| / |w_prev|, `drift` |w - w_first| / |w_first|, `cosine` the cosine
         to the first step. A block's distances are its tensors' added in quadrature.
         """
@@ -248,6 +268,16 @@ class Reader:
             "FROM alert ORDER BY position"
         )
         return tuple(get_alert(row) for row in rows)
+
+    def judged(self) -> str:
+        """Return what told the history that the stored alerts are of; empty where nobody said."""
+        rows = self._rows("SELECT value FROM meta WHERE key = 'judged'")
+        return get_text(rows[0][0]) if rows else ""
+
+    def verdict(self) -> StoredVerdict | None:
+        """Return the verdict that was stored with the alerts; None where there is none yet."""
+        rows = self._rows("SELECT value FROM meta WHERE key = 'verdict'")
+        return decode_verdict(get_text(rows[0][0])) if rows else None
 
     def note(self, tensor: str) -> str:
         """Return what is to be said of a tensor: what it is a part of, say; mostly nothing."""

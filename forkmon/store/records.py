@@ -29,6 +29,7 @@ STAT_COLUMNS = (
     'n, mean, std, skew, kurtosis, "min", "max", l1, l2, zeros, nan, inf, quantiles, "distinct", '
     "modes, preview"
 )
+TRACE_COLUMNS = "hash, sketch, channels, modality"
 QUANTILE_NAMES: tuple[str, ...] = tuple(f"q{level}" for level in QUANTILES)
 """The names of the quantile columns of a Series: `q0.001` to `q0.999`."""
 
@@ -145,13 +146,18 @@ def get_alert(columns: Row) -> Alert:
     )
 
 
-def put_trace(trace: Trace) -> tuple[int | None, bytes | None, bytes | None]:
-    """Return a trace's columns; SQLite's integers are signed, a hash is not."""
+def put_trace(trace: Trace) -> Row:
+    """Return the columns `TRACE_COLUMNS`; SQLite's integers are signed, a hash is not."""
     signed = None if trace.digest is None else (trace.digest + 2**63) % 2**64 - 2**63
-    return signed, trace.sketch, trace.channels
+    return signed, trace.sketch, trace.channels, trace.modality
+
+
+def get_digest(column: int | None) -> int | None:
+    """Return the hash that `put_trace` stored."""
+    return None if column is None else column % 2**64
 
 
 def get_trace(row: Row) -> Trace:
-    """Return the trace of (hash, sketch, channels)."""
-    digest, sketch, channels = row
-    return Trace(None if digest is None else digest % 2**64, sketch, channels)
+    """Return the trace that `put_trace` stored."""
+    digest, *rest = row
+    return Trace(get_digest(digest), *rest)

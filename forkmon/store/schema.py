@@ -178,7 +178,34 @@ def traces(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: tuple[Migration, ...] = (first_tables, traces)
+_VERSION_3 = (
+    """ALTER TABLE trace ADD COLUMN modality BLOB""",
+    # What follows from sketches, kept so that a history of them need not be read again. It holds
+    # for these neighbours only: others, when a checkpoint comes between, and it is measured anew.
+    """CREATE TABLE neighbour (
+        checkpoint INTEGER PRIMARY KEY REFERENCES checkpoint (id),
+        "before" INTEGER,
+        "after" INTEGER,
+        "first" INTEGER
+    )""",
+    """CREATE TABLE motion (
+        checkpoint INTEGER NOT NULL REFERENCES checkpoint (id),
+        tensor INTEGER NOT NULL REFERENCES tensor (id),
+        "update" REAL,
+        drift REAL,
+        return_jump REAL,
+        PRIMARY KEY (checkpoint, tensor)
+    ) WITHOUT ROWID""",
+)
+
+
+def modality_and_motion(connection: sqlite3.Connection) -> None:
+    """Add the peaks of distributions, and how far tensors moved between steps (schema 3)."""
+    for statement in _VERSION_3:
+        connection.execute(statement)
+
+
+MIGRATIONS: tuple[Migration, ...] = (first_tables, traces, modality_and_motion)
 """Function number i leads from schema i to schema i + 1."""
 
 

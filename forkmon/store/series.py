@@ -1,30 +1,22 @@
-"""Numbers over steps: sparklines of many tensors, the series of one, and of all in a stream."""
+"""Numbers over steps: sparklines of many tensors, and the series of one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forkmon.stats.row import STATISTICS
 from forkmon.stats.series import Series
+from forkmon.store.query import Query, batches, marks
 from forkmon.store.records import QUANTILE_NAMES, Row, get_quantiles, scalar_column
 from forkmon.store.values import TensorEntry, Timeline
-
-Query = Callable[[str, Sequence[object]], list[Row]]
-"""Runs one SELECT and returns all its rows."""
 
 ALL_COLUMNS: tuple[str, ...] = (*STATISTICS, "n", *QUANTILE_NAMES)
 """Every column that a curve can show."""
 
-_BATCH = 400
-"""Values in one IN list; two lists fit the limit of every SQLite."""
-
-_STREAMED = 512
-"""Tensors held at once while all series are streamed."""
-
 
 @dataclass(frozen=True, slots=True)
-class _Columns:
+class Columns:
     """Which columns to read, and how a row becomes values in the order of `names`."""
 
     names: tuple[str, ...]
@@ -32,20 +24,22 @@ class _Columns:
     levels: tuple[int, ...]
 
     def pick(self, row: Row) -> Row:
+        """Return a row's values in the order of `names`."""
         if not self.levels:
             return row
         quantiles = get_quantiles(row[-1])
         return (*row[:-1], *(quantiles[level] for level in self.levels))
 
 
-def _columns(statistics: Sequence[str]) -> _Columns:
+def columns_of(statistics: Sequence[str]) -> Columns:
+    """Return how to read some statistics; ValueError for a name that is none."""
     scalars = [name for name in statistics if name not in QUANTILE_NAMES]
     quantiles = [name for name in statistics if name in QUANTILE_NAMES]
     sql = [scalar_column(name) for name in scalars]
     if quantiles:
         sql.append("quantiles")
     levels = tuple(map(QUANTILE_NAMES.index, quantiles))
-    return _Columns((*scalars, *quantiles), ", ".join(sql), levels)
+    return Columns((*scalars, *quantiles), ", ".join(sql), levels)
 
 
 def sparks(
@@ -69,7 +63,7 @@ def sparks(
 
 def series(query: Query, tensor: TensorEntry, timeline: Timeline) -> Series:
     """Return every column of one tensor over a timeline."""
-    columns = _columns(ALL_COLUMNS)
+    columns = columns_of(ALL_COLUMNS)
     found: dict[int, Row] = {}
     for some in batches([row.id for row in timeline]):
         rows = query(
@@ -78,50 +72,22 @@ def series(query: Query, tensor: TensorEntry, timeline: Timeline) -> Series:
             (*some, tensor.id),
         )
         found |= {row[0]: columns.pick(row[1:]) for row in rows}
-    return _series(tensor.name, timeline, columns, [found.get(row.id) for row in timeline])
+    return joined(tensor, timeline, columns, [found.get(row.id) for row in timeline])
 
 
-def all_series(
-    query: Query, tensors: Sequence[TensorEntry], timeline: Timeline, statistics: Sequence[str]
-) -> Iterator[Series]:
-    """Yield the series of each tensor (in id order) that has a number on the timeline."""
-    columns = _columns(statistics)
-    ordered = sorted(tensors, key=lambda tensor: tensor.id)
-    for first in range(0, len(ordered), _STREAMED):
-        batch = ordered[first : first + _STREAMED]
-        found: dict[int, list[Row | None]] = {t.id: [None] * len(timeline) for t in batch}
-        for i, checkpoint in enumerate(timeline):
-            rows = query(
-                f"SELECT tensor, {columns.sql} FROM stat "  # noqa: S608 (checked names)
-                "WHERE checkpoint = ? AND tensor BETWEEN ? AND ?",
-                (checkpoint.id, batch[0].id, batch[-1].id),
-            )
-            for row in rows:
-                if row[0] in found:  # a block between two tensors
-                    found[row[0]][i] = columns.pick(row[1:])
-        for tensor in batch:
-            numbers = found.pop(tensor.id)
-            if any(row is not None for row in numbers):
-                yield _series(tensor.name, timeline, columns, numbers)
-
-
-def _series(name: str, timeline: Timeline, columns: _Columns, rows: Sequence[Row | None]) -> Series:
+def joined(
+    tensor: TensorEntry, timeline: Timeline, columns: Columns, rows: Sequence[Row | None]
+) -> Series:
+    """Return a tensor's rows, one a step (None where it has none), as a series."""
     missing = (None,) * len(columns.names)
     filled = [missing if row is None else row for row in rows]
     values = zip(*filled, strict=True) if filled else iter([()] * len(columns.names))
     return Series(
-        tensor=name,
+        tensor=tensor.name,
         steps=tuple(row.step for row in timeline),
         values=dict(zip(columns.names, values, strict=True)),
+        segments=tuple(row.segment for row in timeline),
+        shape=tensor.shape,
+        dtype=tensor.dtype,
+        role=tensor.role,
     )
-
-
-def batches(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Yield numbers in lists that fit one SELECT."""
-    for first in range(0, len(numbers), _BATCH):
-        yield numbers[first : first + _BATCH]
-
-
-def marks(values: Sequence[int]) -> str:
-    """Return a question mark for each value."""
-    return ",".join("?" * len(values))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, cast
 
 Kind = Literal["tensor", "block"]
 Status = Literal["attempt", "complete", "partial", "failed"]
@@ -31,6 +32,8 @@ class Trace:
     """The stored form of a `stats.sketch.Sketch`."""
     channels: bytes | None
     """The stored form of `stats.channels.Channels`; None for vectors."""
+    modality: bytes | None = None
+    """The stored form of its views' `stats.modality.Modality`; None where it was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +156,27 @@ class QuarantineRow:
     """For instance `SIGSEGV`; empty where nobody saw it."""
     deaths: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVerdict:
+    """What the run as a whole is called, and why."""
+
+    state: str
+    reasons: tuple[str, ...]
+
+    def encode(self) -> str:
+        """Return the stored form."""
+        return json.dumps([self.state, *self.reasons])
+
+
+def decode_verdict(text: str) -> StoredVerdict | None:
+    """Return what `StoredVerdict.encode` stored; None for anything else."""
+    try:
+        parts: object = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(parts, list) or not parts:
+        return None
+    words = [word for word in cast("list[object]", parts) if isinstance(word, str)]
+    return StoredVerdict(words[0], tuple(words[1:])) if words else None

@@ -18,14 +18,14 @@ from forkmon.errors import StoreError
 from forkmon.stats.alert import Alert
 from forkmon.stats.reduced import Reduced
 from forkmon.stats.row import StatRow
-from forkmon.store import caches, retention
+from forkmon.store import caches, motion_cache, retention
 from forkmon.store.attempts import Attempts
 from forkmon.store.beacon import Beacon, beacon_path
 from forkmon.store.lock import Lock, acquire
 from forkmon.store.opening import JournalMode, Opened, open_file, open_memory
 from forkmon.store.reader import Reader
 from forkmon.store.reading import open_source
-from forkmon.store.records import CHECKPOINT_COLUMNS, Row, get_checkpoint, put_text
+from forkmon.store.records import CHECKPOINT_COLUMNS, Row, get_checkpoint
 from forkmon.store.schema import migrate
 from forkmon.store.transaction import store_error, transaction
 from forkmon.store.values import (
@@ -33,6 +33,7 @@ from forkmon.store.values import (
     KnownCheckpoint,
     LeftAttempt,
     QuarantineRow,
+    StoredVerdict,
     TensorKey,
     Trace,
 )
@@ -98,11 +99,7 @@ class Writer:
                     "INSERT OR IGNORE INTO meta VALUES ('created', ?)", (self.clock(),)
                 )
                 for key, value in (("run", os.fspath(run)), ("name", name), ("kernel", kernel)):
-                    self.connection.execute(
-                        "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (key) "
-                        "DO UPDATE SET value = ?2 WHERE value <> ?2",
-                        (key, put_text(value)),
-                    )
+                    caches.set_meta(self.connection, key, value)
         except BaseException:
             self.close()
             raise
@@ -217,10 +214,27 @@ class Writer:
         with self._writing():
             return self._attempts.fail(candidate, reason, self.clock(), self._kernel)
 
-    def replace_alerts(self, alerts: Iterable[Alert]) -> None:
-        """Make these the cached alerts, in this order."""
+    def measure_motion(self, *, settled: bool = True) -> int:
+        """Measure how far tensors moved where that is not known; return how many checkpoints.
+
+        `settled`: no older checkpoint is still to come, so that the first is known.
+        """
+        timeline = self.reader().timeline()
+        if not motion_cache.due(self.connection, timeline, settled=settled):
+            return 0
+        with self._writing():
+            return motion_cache.refresh(self.connection, timeline, settled=settled)
+
+    def replace_alerts(self, alerts: Iterable[Alert], of: str = "") -> None:
+        """Make these the cached alerts, in this order; `of` tells the history that they are of."""
         with self._writing():
             caches.replace_alerts(self.connection, alerts)
+            caches.set_meta(self.connection, "judged", of)
+
+    def set_verdict(self, verdict: StoredVerdict) -> None:
+        """Keep what the run as a whole is called, for whoever only reads."""
+        with self._writing():
+            caches.set_meta(self.connection, "verdict", verdict.encode())
 
     def set_ignored(self, rows: Iterable[tuple[str | os.PathLike[str], str]]) -> None:
         """Make these (path, reason) pairs the ignored things of the run directory."""

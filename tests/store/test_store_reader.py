@@ -146,7 +146,7 @@ def test_the_run_is_named(writer: Writer, store: Path) -> None:
     """A store tells whose it is."""
     with Reader.open(store) as reader:
         run = reader.run()
-    assert (run.path, run.name, run.schema, run.kernel) == ("/run", "run", 2, "k1")
+    assert (run.path, run.name, run.schema, run.kernel) == ("/run", "run", 3, "k1")
 
 
 def test_a_store_left_with_its_log_is_read_from_a_copy(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from array import array
 from collections.abc import Iterator
-from math import sqrt
+from math import hypot, sqrt
 from pathlib import Path
 
 import pytest
@@ -52,7 +52,11 @@ def store(writer: Writer, step: int, tensors: dict[str, tuple[float, bytes | Non
     """Store one checkpoint of tensors with (norm, sketch)."""
     attempt = writer.begin(**candidate(step))
     keys = {name: TensorKey(name, "tensor") for name in tensors}
-    blocks = [(TensorKey("", "block"), stat(1.0), None), (TensorKey("h", "block"), stat(1.0), None)]
+    blocks = [
+        (TensorKey(block, "block"), stat(hypot(*norms)), None)
+        for block in ("", "h")
+        if (norms := [norm for name, (norm, _) in tensors.items() if name.startswith(block)])
+    ]
     rows = [(keys[name], stat(norm), None) for name, (norm, _) in tensors.items()]
     traces = [(keys[name], Trace(step, made, None)) for name, (_, made) in tensors.items()]
     writer.add(attempt, [*rows, *blocks], traces)
