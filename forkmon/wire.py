@@ -105,6 +105,7 @@ class Focus:
     """The tensor under the cursor: analyse it first in the next checkpoint."""
 
     tensor: str
+    """Its name, `role:name` where the role is not the model's."""
 
 
 @dataclass(frozen=True, slots=True)

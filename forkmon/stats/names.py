@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 
 _DIGITS = re.compile(r"(\d+)")
+_NUMBER = re.compile(r"(?:^|(?<=\.))\d+(?=\.|$)")
+_WEIGHT = ".weight"
 
 ROOT = ""
 """The name of the row that stands for the whole model."""
@@ -36,3 +38,13 @@ def ancestors(name: str) -> Iterator[str]:
 def tree_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], ...]:
     """Return a sort key in which every block's tensors stand together, in natural order."""
     return tuple(natural_key(part) for part in name.split("."))
+
+
+def split_role(name: str) -> tuple[str, str]:
+    """Return a name without its numbers, and the numbers: what it is, and in which layer.
+
+    `blocks.3.attn.q.weight` is (`blocks.attn.q`, `3`); a name without numbers is its own role.
+    """
+    numbers = _NUMBER.findall(name)
+    role = _NUMBER.sub("", name).replace("..", ".").strip(".")
+    return role.removesuffix(_WEIGHT) or name, ".".join(numbers)

@@ -88,6 +88,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         if isinstance(option.default, float):
             parser.add_argument(f"--{option.name.replace('_', '-')}", type=float)
     parser.add_argument("--device")
+    for name in ("--roles", "--preset", "--on-alert", "--webhook"):
+        parser.add_argument(name)
     parser.add_argument("--device-why", default="", help="why the CPU, after a GPU was lost")
     parser.add_argument("--died-of", default="", metavar="SIGNAL")
     return parser.parse_args(argv)
@@ -168,7 +170,7 @@ class Worker:
                 busy = session.analyse_next()
                 writer.beat()
                 if not busy:
-                    self.wake.wait(self.means.interval)
+                    self.wake.wait(session.interval)
                 self.mailbox.check()
 
     def _obey(self, session: Session) -> None:

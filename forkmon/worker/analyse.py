@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from forkmon.engines.protocol import Engine
-from forkmon.errors import CheckpointError
+from forkmon.errors import CheckpointError, FormatError
 from forkmon.formats import reading
 from forkmon.formats.logical import logical_listing
 from forkmon.formats.logical_rules import Rule
@@ -17,8 +17,11 @@ from forkmon.formats.logical_view import describe
 from forkmon.formats.pacing import pace_of
 from forkmon.formats.refs import Listing, TensorRef
 from forkmon.runs.refs import CheckpointRef
+from forkmon.stats.modality import encode
 from forkmon.stats.names import ancestors, tree_key
+from forkmon.stats.notes import OF_CHECKPOINT, Note, Whereabouts
 from forkmon.stats.reduced import Reduced
+from forkmon.stats.roles import DEFAULT_ROLES, qualified
 from forkmon.stats.row import StatRow
 from forkmon.stats.summary import Finished, Group, empty_group, group_of
 from forkmon.store.values import Candidate, TensorKey, Trace
@@ -47,9 +50,11 @@ class Plan:
     ref: CheckpointRef
     candidate: Candidate
     focus: str | None = None
-    """The tensor under the cursor: first, so that its reader waits least."""
+    """The tensor under the cursor (`qualified`): first, so that its reader waits least."""
     quarantined: frozenset[str] = frozenset()
-    """Tensors at which a worker died twice: left out until the file changes."""
+    """Tensors (`qualified`) at which a worker died twice: left out until the file changes."""
+    roles: frozenset[str] = DEFAULT_ROLES
+    """Whose tensors are read."""
     note_each: bool = False
     """Write down each tensor before it is touched: a worker died in this file."""
     root: Path | None = None
@@ -92,7 +97,7 @@ def analyse(plan: Plan, writer: Writer, engine: Engine, report: Report) -> Analy
     read, or nothing of it stays.
     """
     began = time.monotonic()
-    listing = logical_listing(plan.ref, plan.rules, plan.root)
+    listing = of_roles(logical_listing(plan.ref, plan.rules, plan.root), plan.roles)
     attempt = writer.begin(**plan.candidate)
     try:
         with reading.OpenFiles(plan.ref, pace=pace_of(plan.read_rate)) as files:
@@ -112,14 +117,48 @@ def analyse(plan: Plan, writer: Writer, engine: Engine, report: Report) -> Analy
         reason=partial,
         skipped=skipped,
     )
-    writer.set_notes(notes(listing))
+    writer.set_notes([*notes(plan.ref, listing), _noted_checkpoint(plan.ref, attempt)])
     return Analysed(len(listing.tensors) - len(plan.quarantined), partial, rate)
 
 
-def notes(listing: Listing) -> list[tuple[str, str]]:
-    """Return what is to be said of tensors: what they are a part of, why one was left whole."""
-    views = [(t.name, describe(t.view)) for t in listing.tensors if t.view is not None]
-    return [*views, *listing.notes]
+def of_roles(listing: Listing, roles: frozenset[str]) -> Listing:
+    """Return the tensors of some roles; FormatError names the others where there are none."""
+    kept = tuple(tensor for tensor in listing.tensors if tensor.role in roles)
+    if listing.tensors and not kept:
+        others = ",".join(sorted({tensor.role for tensor in listing.tensors}))
+        raise FormatError(f"it holds only other tensors: --roles {others} shows them")
+    return replace(listing, tensors=kept)
+
+
+def notes(ref: CheckpointRef, listing: Listing) -> Iterator[tuple[str, str]]:
+    """Yield what is to be said of each tensor: its part, its ties, its place on disk."""
+    prints = {file: seen.name for file, seen in zip(ref.files, ref.fingerprint.files, strict=True)}
+    alone = len(prints) == 1 and ref.path.name in prints.values()
+    words: dict[str, list[str]] = {}
+    for name, text in listing.notes:
+        words.setdefault(name, []).append(text)
+    for tensor in listing.tensors:
+        said: list[str] = [] if tensor.view is None else [describe(tensor.view)]
+        said += words.pop(tensor.name, [])
+        file = "" if alone else prints.get(tensor.file, "")
+        yield qualified(tensor.name, tensor.role), _note(tensor, file, "; ".join(said)).encode()
+    yield from ((name, "; ".join(said)) for name, said in words.items())
+
+
+def _note(tensor: TensorRef, file: str, words: str) -> Note:
+    tiles = () if tensor.tiled is None else tensor.tiled.tiles
+    return Note(
+        words,
+        file=file,
+        offset=None if len(tiles) > 1 else tiles[0].offset if tiles else tensor.offset,
+        pieces=max(1, len(tiles)),
+        files=len({tile.file for tile in tiles}) or 1,
+        stored_as=tensor.stored_as if tensor.stored_as != tensor.name else "",
+    )
+
+
+def _noted_checkpoint(ref: CheckpointRef, attempt: int) -> tuple[str, str]:
+    return OF_CHECKPOINT, Whereabouts(attempt, ref.complete).encode()
 
 
 def _store_rows(
@@ -132,12 +171,12 @@ def _store_rows(
 ) -> float | None:
     """Store every tensor and block; return the rate in bytes a second."""
     ordered = sorted(
-        (t for t in listing.tensors if t.name not in plan.quarantined),
+        (t for t in listing.tensors if qualified(t.name, t.role) not in plan.quarantined),
         key=lambda t: (t.role, tree_key(t.name)),
     )
     if not ordered:
         raise CheckpointError("it holds no tensor that forkmon can read")
-    sizes = {t.name: t.bytes for t in ordered}
+    sizes = {qualified(t.name, t.role): t.bytes for t in ordered}
     meter = Meter(sum(sizes.values()), rate=plan.rate)
     report(Tally(0, len(ordered), meter.standing()))
     if not plan.note_each and preview.worth_it(sum(sizes.values()), plan.rate):
@@ -147,7 +186,7 @@ def _store_rows(
         rows_out.add(row)
         if row.key.kind == "tensor":
             done += 1
-            meter.advance(sizes[row.key.name])
+            meter.advance(sizes[qualified(row.key.name, row.key.role)])
         if rows_out.due():
             rows_out.flush()
             report(Tally(done, len(ordered), meter.standing()))
@@ -183,10 +222,11 @@ def _measured(
     """Yield every tensor's numbers in tree order, the focused one also first of all."""
     if plan.note_each:
         for tensor in ordered:
-            rows_out.about_to_read(tensor.name)
+            rows_out.about_to_read(qualified(tensor.name, tensor.role))
             yield from engine.run(files, [tensor])
         return
-    early = dict(engine.run(files, [t for t in ordered if t.name == plan.focus]))
+    focused = [t for t in ordered if qualified(t.name, t.role) == plan.focus]
+    early = dict(engine.run(files, focused))
     for tensor, finished in early.items():
         rows_out.add(tensor_row(tensor, finished))
         rows_out.flush()
@@ -237,6 +277,7 @@ def tensor_row(tensor: TensorRef, finished: Finished) -> Row:
         finished.digest,
         finished.sketch.encode() if finished.sketch else None,
         finished.channels.encode() if finished.channels else None,
+        encode(finished.modality) if finished.modality else None,
     )
     return Row(key, finished.row(), finished.reduced(), trace)
 

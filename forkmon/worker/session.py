@@ -9,21 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkmon import wire
+from forkmon.detect.settings import DEFAULT, Settings
 from forkmon.errors import CheckpointError, IncompleteError, TornError, VanishedError
-from forkmon.runs.metrics import read_metrics
+from forkmon.runs.metrics import Logs
 from forkmon.runs.order import Placed, Placement, place
 from forkmon.runs.poll import Poller, Sight
 from forkmon.runs.refs import Broken, CheckpointRef, Fingerprint
+from forkmon.stats.roles import DEFAULT_ROLES
 from forkmon.store.values import Candidate, KnownCheckpoint, QuarantineRow
 from forkmon.store.writer import Writer
 from forkmon.text import safe
 from forkmon.worker.devices import Device
-from forkmon.worker.judge import refresh_alerts
+from forkmon.worker.judge import Judge
 
 if TYPE_CHECKING:
     from forkmon.engines.protocol import Engine
     from forkmon.formats.logical_rules import Rule
     from forkmon.worker.analyse import Analysed, Tally
+    from forkmon.worker.outward import Outward
 
 MAX_DEATHS = 2
 """Workers that may die at one tensor before it is left out."""
@@ -46,12 +49,16 @@ class Session:
         interrupted: Callable[[], None] = lambda: None,
         rules: Sequence[Rule] = (),
         read_rate: float = 0.0,
+        roles: frozenset[str] = DEFAULT_ROLES,
+        alerts: Settings = DEFAULT,
+        outward: Outward | None = None,
     ) -> None:
         self.focus: str | None = None
-        """The tensor under the cursor."""
+        """The tensor under the cursor (`stats.roles.qualified`)."""
         self._root = root
         self._writer = writer
         self._reader = writer.reader()
+        self._judge = Judge(self._reader, writer, alerts)
         self._poller = poller
         self._open_engine = engine
         self._engine: Engine | None = None
@@ -60,6 +67,8 @@ class Session:
         self._interrupted = interrupted
         self._rules = tuple(rules)
         self._read_rate = read_rate
+        self._roles = roles
+        self._outward = outward
         self._rate: float | None = None
         """Bytes a second of the last analysis."""
         self._known = writer.known()
@@ -71,11 +80,23 @@ class Session:
         self._queue: dict[Path, CheckpointRef] = {}
         self._last_polled: wire.Polled | None = None
         self._ignored: tuple[tuple[str, str], ...] = ()
+        base = Path(os.path.abspath(root))  # noqa: PTH100 -- links in it stay, as in the poller
+        self._logs = Logs(base.parent if base.is_file() else base)
 
     @property
     def pending(self) -> int:
         """Return how many settled checkpoints wait for analysis."""
         return len(self._queue)
+
+    @property
+    def interval(self) -> float:
+        """Return the seconds between two looks; network file systems are looked at less often."""
+        return self._poller.interval
+
+    @property
+    def settle(self) -> float:
+        """Return how long a checkpoint without a marker must not change here, in seconds."""
+        return self._poller.settle
 
     def look(self) -> Sight:
         """Look at the run directory once; queue what settled, store what is broken."""
@@ -93,14 +114,29 @@ class Session:
         self._remember_surroundings(sight)
         if failures:
             self.refresh()
+        elif self._logs.behind:
+            self._read_logs()
         return sight
 
     def refresh(self) -> int:
         """Recompute alerts and curves from the store; return the number of alerts."""
+        self._read_logs()
+        found = self._judge.refresh([ref.step for ref in self._queue.values()])
+        if self._outward is not None and not self._queue:
+            self._outward.tell(self._reader.alerts())
+        return found
+
+    def read_all_logs(self) -> None:
+        """Read what is left of logs so long that one look did not."""
+        while self._logs.behind:
+            self._read_logs()
+
+    def _read_logs(self) -> None:
+        """Store the trainer's curves; those of logs that are gone stay."""
         rows = self._reader.timeline()
-        newest = Path(rows[-1].path) if rows else None
-        self._writer.set_metrics(read_metrics(self._root, newest))
-        return refresh_alerts(self._reader, self._writer)
+        curves = self._logs.curves(Path(rows[-1].path) if rows else None)
+        if curves:
+            self._writer.set_metrics(curves)
 
     def analyse_next(self) -> bool:
         """Analyse the newest waiting checkpoint; False when none waits."""
@@ -108,7 +144,7 @@ class Session:
             return False
         path = max(self._queue, key=lambda p: (self._queue[p].step, str(p)))
         ref = self._queue.pop(path)
-        placement = place(self._placed(), ref, live=self._is_live(path, ref.fingerprint))
+        placement = place(self._placed(ref), ref, live=self._is_live(path, ref.fingerprint))
         candidate = self._candidate(ref, placement)
         try:
             done = self._analyse(ref, candidate)
@@ -155,6 +191,7 @@ class Session:
             root=self._root,
             rules=self._rules,
             read_rate=self._read_rate,
+            roles=self._roles,
             rate=self._rate,
         )
         if self._engine is None:
@@ -197,7 +234,12 @@ class Session:
             and known.content_digest == seen.content_digest
         )
 
-    def _placed(self) -> list[Placed]:
+    def _placed(self, ref: CheckpointRef) -> list[Placed]:
+        """Return what is stored; what another step overwrote in place counts as gone."""
+        last = {k.row.path: k.row for k in sorted(self._known, key=lambda k: k.row.id)}
+        overwritten = last.get(str(ref.path))
+        if overwritten is not None and overwritten.step != ref.step:
+            del last[str(ref.path)]
         return [
             Placed(
                 segment=k.row.segment,
@@ -205,7 +247,7 @@ class Session:
                 step=k.row.step,
                 version=k.row.version,
                 mtime_ns=int(k.row.mtime * 1e9),
-                present=k.row.present,
+                present=k.row.present and last.get(k.row.path) == k.row,
             )
             for k in self._known
         ]
@@ -231,7 +273,8 @@ class Session:
         newest = max((k.row.step for k in self._known), default=0)
         step = newest if broken.step is None else broken.step
         ref = CheckpointRef(broken.path, step, "", (), broken.fingerprint, "heuristic")
-        placement = place(self._placed(), ref, live=self._is_live(broken.path, broken.fingerprint))
+        live = self._is_live(broken.path, broken.fingerprint)
+        placement = place(self._placed(ref), ref, live=live)
         self._fail(broken.path, self._candidate(ref, placement), broken.reason)
 
     def _fail(self, path: Path, candidate: Candidate, reason: str) -> None:

@@ -10,7 +10,7 @@ from forkmon.worker import devices
 from forkmon.worker.devices import CAP_BYTES, Device, Seen
 from forkmon.worker.nvml import Lookout, survey
 
-KERNEL_VERSION = "2"
+KERNEL_VERSION = "3"
 """Changes when the same bytes may give other numbers: series of two versions are marked."""
 
 
