@@ -109,12 +109,26 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=float, metavar="N", help="threads that count elements")
     parser.add_argument("--device", metavar="auto|cpu|cuda[:N]", help="where to compute")
     parser.add_argument("--read-rate", type=float, metavar="MB", help="read no more a second")
+    parser.add_argument("--preset", metavar="quiet|default|paranoid", help="how much is alerted")
+    parser.add_argument("--on-alert", metavar="CMD",
+                        help="run for new alerts: no shell, JSON on its stdin")  # fmt: skip
+    parser.add_argument("--webhook", metavar="URL", help="post new alerts there as JSON")
+    _roles(parser)
+
+
+def _roles(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--roles",
+        metavar="LIST",
+        help="whose tensors: model,ema and optimizer; the first two by default",
+    )
 
 
 def _screen(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ascii", action="store_const", const=True, help="ASCII characters only")
     parser.add_argument("--theme", metavar="NAME", help="a theme of themes/*.toml")
     parser.add_argument("--mouse", action="store_const", const=True, help="the mouse selects rows")
+    parser.add_argument("--bell", action="store_const", const=True, help="ring for new alerts")
 
 
 def _watch(parser: argparse.ArgumentParser) -> None:
@@ -149,6 +163,7 @@ def _record(parser: argparse.ArgumentParser) -> None:
 def _show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="a checkpoint directory or file")
     parser.add_argument("tensor", nargs="?", help="one tensor's name; all of them without it")
+    _roles(parser)
     parser.add_argument("--ascii", action="store_const", const=True, help="ASCII characters only")
     parser.add_argument("--threads", type=float, metavar="N", help="threads that count elements")
 
@@ -168,6 +183,19 @@ def _diff(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", type=Path, help="a checkpoint, or a run (its newest checkpoint)")
     parser.add_argument("b", type=Path, help="another one")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path, help="a run directory, one checkpoint, or a store")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE",
+                        help="its suffix says what: .html .md .csv .json .svg")  # fmt: skip
+    _common(parser)
+    parser.add_argument("--no-store", action="store_true", help="keep no history of this look")
+
+
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path, nargs="?", help="a run directory, if it is about one")
+    parser.add_argument("--store", type=Path, metavar="FILE", help="where its history is kept")
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:
@@ -193,4 +221,6 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "bench": (_bench, "How fast statistics are here, against reading the same bytes."),
     "diff": (_diff, "Two checkpoints, or the newest of two runs: exact distances."),
     "demo": (_demo, "Replay a sample run live and open the monitor on it."),
+    "report": (_report, "Everything known of a run as one file: .html .md .csv .json .svg."),
+    "doctor": (_doctor, "Versions, device, file system, stores, and where each setting is from."),
 }

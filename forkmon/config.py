@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import forkmon
 from forkmon.errors import UsageError
+from forkmon.stats.roles import parse_roles
 from forkmon.text import safe
 
 Value = str | float | bool
@@ -34,6 +36,14 @@ class Setting:
     origin: str
 
 
+def _splits(command: str) -> bool:
+    try:
+        shlex.split(command)
+    except ValueError:
+        return False
+    return True
+
+
 def _over_0(value: Value) -> bool:
     return isinstance(value, (int, float)) and value > 0
 
@@ -47,13 +57,24 @@ OPTIONS: tuple[Option, ...] = (
            lambda v: bool(re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", str(v)))),
     Option("read_rate", 0.0, "MB read a second at most; 0 for no limit",
            lambda v: isinstance(v, (int, float)) and v >= 0),
+    Option("roles", "model,ema", "tensors to read, of model, ema and optimizer, between commas",
+           lambda v: parse_roles(str(v)) is not None),
+    Option("preset", "default", "how much is alerted: quiet, default or paranoid",
+           lambda v: v in ("quiet", "default", "paranoid")),
+    Option("on_alert", "", "a command run for new alerts: arguments kind=… severity=…, JSON on "
+           "its standard input; split like a shell would, run without one",
+           lambda v: _splits(str(v))),
+    Option("webhook", "", "an http or https address that new alerts are posted to as JSON",
+           lambda v: not v or bool(re.match(r"https?://[^\s/]", str(v)))),
+    Option("bell", False, "ring the terminal's bell for new alerts"),
+    Option("desktop_note", False, "tell new alerts to terminals that know OSC 9"),
     Option("theme", "dark", "a theme of themes/*.toml or of the user's themes directory"),
     Option("ascii", False, "draw with ASCII characters only"),
     Option("mouse", False, "let the mouse select rows (selecting text then needs shift)"),
 )  # fmt: skip
 
 
-TABLES = ("layout",)
+TABLES = ("layout", "alerts", "keys")
 """Tables of the config file whose content others check."""
 
 
@@ -64,7 +85,7 @@ class Settings:
     settings: Mapping[str, Setting]
     warnings: tuple[str, ...] = ()
     tables: Mapping[str, object] = field(default_factory=dict[str, object])
-    """What of the config file is read by others: `layout`."""
+    """What of the config file is read by others: `TABLES`."""
 
     def table(self, name: str) -> object:
         """Return a table of the config file as TOML gave it; None if it is not there."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from forkmon import wire
-from forkmon.commands import report, setup, triage
+from forkmon.commands import as_json, setup, triage
 from forkmon.commands.replay import Replay
 from forkmon.config import Settings
 from forkmon.errors import Exit
@@ -32,7 +32,7 @@ def follow(target: Path, replay: Replay, settings: Settings, *, settle: float) -
             if not session.analyse_next():
                 time.sleep(0.05)
         session.refresh()
-        for line in triage.lines(writer.reader(), report.Choice(), means.device):
+        for line in triage.lines(writer.reader(), as_json.Choice(), means.device):
             print(line)
     return Exit.OK
 

@@ -50,7 +50,7 @@ def _record(root: Path, writer: Writer, settings: Settings) -> NoReturn:
             busy = session.analyse_next()
             writer.beat()
             if not busy:
-                wake.wait(means.interval)
+                wake.wait(session.interval)
 
 
 def _say(event: wire.Event) -> None:

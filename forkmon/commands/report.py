@@ -1,138 +1,119 @@
-"""The answer of `scan` as values: everything a store knows of a run, in the contract's shape."""
+"""`forkmon report`: what is known of a run as one file: .html .md .csv .json or .svg."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import argparse
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
-from forkmon.detect.verdict import Verdict
-from forkmon.stats.alert import Alert
-from forkmon.stats.row import QUANTILES, StatRow
+from forkmon.commands import as_json, report_page, scan, setup
+from forkmon.errors import Exit, ForkmonError, UsageError
+from forkmon.stats.row import QUANTILES
 from forkmon.store.reader import Reader
-from forkmon.store.values import CheckpointRow, TensorEntry
-from forkmon.worker.judge import verdict
+from forkmon.text import safe
 
-SCHEMA = 1
-"""The version of the JSON contract; keys are added, never removed or renamed."""
+_SQLITE = b"SQLite format 3\0"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes a cell that begins so for."""
 
-ROW_CAP = 200_000
-"""Tensor rows printed in full; beyond it only the newest checkpoints' are."""
-
-Json = dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which tensors and checkpoints are asked for."""
-
-    pattern: re.Pattern[str] | None = None
-    last: int | None = None
-
-    def takes(self, name: str | None) -> bool:
-        """Return whether a tensor (or an alert on the whole run) is asked for."""
-        return self.pattern is None or name is None or bool(self.pattern.search(name))
+NUMBERS = (
+    "n", "mean", "std", "skew", "kurtosis", "min", "max", "l1", "l2", "zeros", "nan", "inf",
+    "distinct", "modes",
+)  # fmt: skip
 
 
-def chosen(reader: Reader, choice: Choice) -> tuple[list[CheckpointRow], int]:
-    """Return the checkpoints to print, oldest first, and how many the row cap left out."""
-    rows = list(reader.checkpoints())
-    if choice.last is not None:
-        return rows[-choice.last :], 0
-    kept: list[CheckpointRow] = []
-    total = 0
-    for row in reversed(rows):
-        total += row.tensors
-        if total > ROW_CAP and kept:
-            break
-        kept.append(row)
-    return kept[::-1], len(rows) - len(kept)
+def run(options: argparse.Namespace) -> int:
+    """Write the report; a run's directory is scanned first, a store is told as it is."""
+    write = WRITERS.get(options.output.suffix.lower())
+    if write is None:
+        raise UsageError(f"-o {safe(options.output)}: name it {' or '.join(WRITERS)}")
+    path = setup.existing(options.path)
+    with _history(options, path) as reader:
+        text = write(reader)
+    _write(text, options.output)
+    return Exit.OK
 
 
-def checkpoint_json(reader: Reader, row: CheckpointRow, choice: Choice) -> Json:
-    """Return one checkpoint with its tensors."""
-    return {
-        "segment": row.segment,
-        "step": row.step,
-        "version": row.version,
-        "path": row.path,
-        "format": row.format,
-        "status": row.status,
-        "reason": row.reason,
-        "bytes": row.bytes,
-        "seconds": round(row.seconds, 6),
-        "tensors": list(_tensors(reader, row, choice)),
-    }
+@contextmanager
+def _history(options: argparse.Namespace, path: Path) -> Generator[Reader]:
+    """Yield the history of a store, or of a run after a look at what is new in it."""
+    if _is_store(path):
+        with Reader.open(path) as reader:
+            yield reader
+        return
+    settings = setup.settings(options)
+    with ExitStack() as stack:
+        writer = stack.enter_context(scan.history(options, path))
+        scan.analyse_all(path, writer, setup.means(settings), told=scan.progress())
+        reader = writer.reader()
+        if not reader.timeline():
+            raise ForkmonError(f"nothing readable in {safe(path)}; `forkmon scan` says why")
+        yield reader
 
 
-def alerts_of(reader: Reader, choice: Choice) -> list[Alert]:
-    """Return the alerts on the chosen tensors."""
-    return [alert for alert in reader.alerts() if choice.takes(alert.tensor)]
+def _is_store(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError:
+        return False
 
 
-def alert_json(alert: Alert) -> Json:
-    """Return one alert."""
-    return {
-        "kind": alert.kind,
-        "severity": alert.severity.word,
-        "tensor": alert.tensor,
-        "onset": alert.onset,
-        "step": alert.step,
-        "message": alert.message,
-        "evidence": dict(alert.evidence),
-    }
+def _write(text: str, path: Path) -> None:
+    """Replace the file as a whole: whoever looks at it sees the old report or the new one."""
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        new.write_text(text, "utf-8", newline="")
+        new.replace(path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise ForkmonError(
+            f"{safe(path)}: {(error.strerror or 'not written').lower()}; name another place with -o"
+        ) from None
 
 
-def verdict_json(found: Verdict) -> Json:
-    """Return the verdict."""
-    return {"state": found.state, "reasons": list(found.reasons)}
+def _json(reader: Reader) -> str:
+    device = (reader.timeline() or reader.checkpoints())[-1].device if reader.checkpoints() else ""
+    body = as_json.whole_json(reader, device, as_json.Choice())
+    return json.dumps(body, allow_nan=False, indent=1) + "\n"
 
 
-def whole_json(reader: Reader, device: str, choice: Choice) -> Json:
-    """Return the whole report as one object."""
-    rows, _ = chosen(reader, choice)
-    return {
-        "schema": SCHEMA,
-        "run": reader.run().path,
-        "device": device,
-        "checkpoints": [checkpoint_json(reader, row, choice) for row in rows],
-        "alerts": [alert_json(alert) for alert in alerts_of(reader, choice)],
-        "ignored": ignored_json(reader),
-        "verdict": verdict_json(verdict(reader)),
-    }
+def _csv(reader: Reader) -> str:
+    """Return a row for each tensor and checkpoint; names are guarded against formulas."""
+    out = io.StringIO()
+    rows = csv.writer(out, lineterminator="\n")
+    quantiles = [f"q{level:g}" for level in QUANTILES]
+    rows.writerow(["segment", "step", "version", "tensor", "role", "dtype", "shape",
+                   *NUMBERS, *quantiles])  # fmt: skip
+    for checkpoint in reader.checkpoints():
+        stats = reader.stats(checkpoint.id)
+        for entry in reader.tensors(checkpoint.id):
+            if entry.kind == "tensor" and entry.id in stats:
+                stat = stats[entry.id]
+                rows.writerow([
+                    checkpoint.segment, checkpoint.step, checkpoint.version,
+                    guarded(safe(entry.name, 2000)), entry.role, entry.dtype,
+                    "x".join(map(str, entry.shape)),
+                    *(getattr(stat, name) for name in NUMBERS), *stat.quantiles,
+                ])  # fmt: skip
+    return out.getvalue()
 
 
-def ignored_json(reader: Reader) -> list[Json]:
-    """Return what in the run directory is no checkpoint."""
-    return [{"path": row.path, "reason": row.reason} for row in reader.ignored()]
+def guarded(text: str) -> str:
+    """Return a cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def _tensors(reader: Reader, row: CheckpointRow, choice: Choice) -> Iterator[Json]:
-    stats = reader.stats(row.id)
-    for entry in reader.tensors(row.id):
-        if entry.kind == "tensor" and choice.takes(entry.name) and entry.id in stats:
-            yield _tensor_json(entry, stats[entry.id])
-
-
-def _tensor_json(entry: TensorEntry, stat: StatRow) -> Json:
-    return {
-        "name": entry.name,
-        "role": entry.role,
-        "dtype": entry.dtype,
-        "shape": list(entry.shape),
-        "n": stat.n,
-        "mean": stat.mean,
-        "std": stat.std,
-        "skew": stat.skew,
-        "kurtosis": stat.kurtosis,
-        "min": stat.min,
-        "max": stat.max,
-        "l1": stat.l1,
-        "l2": stat.l2,
-        "zeros": stat.zeros,
-        "nan": stat.nan,
-        "inf": stat.inf,
-        "quantiles": {str(q): v for q, v in zip(QUANTILES, stat.quantiles, strict=True)},
-        "modes": stat.modes,
-        "preview": stat.preview,
-    }
+WRITERS: dict[str, Callable[[Reader], str]] = {
+    ".html": report_page.html,
+    ".md": report_page.markdown,
+    ".csv": _csv,
+    ".json": _json,
+    ".svg": report_page.drawing,
+}
+"""Suffix -> what writes such a report."""

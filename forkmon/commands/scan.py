@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from forkmon import wire
-from forkmon.commands import report, setup, triage
+from forkmon.commands import as_json, setup, triage
 from forkmon.errors import Exit, ForkmonError, StoreLockedError, UsageError
 from forkmon.runs.poll import Sight
 from forkmon.stats.alert import Severity
@@ -34,17 +34,17 @@ def run(options: argparse.Namespace) -> int:
     """Scan a path and return the exit code of the contract."""
     settings = setup.settings(options)
     root = setup.existing(options.path)
-    choice = report.Choice(_pattern(options.filter), options.last)
+    choice = as_json.Choice(_pattern(options.filter), options.last)
     with ExitStack() as stack:
-        writer = stack.enter_context(_writer(options, root))
+        writer = stack.enter_context(history(options, root))
         reader = writer.reader()
         lines = _LineOutput(reader, choice) if options.jsonl else None
         means = setup.means(settings)
-        analyse_all(root, writer, means, told=lines.event if lines else _progress())
+        analyse_all(root, writer, means, told=lines.event if lines else progress())
         if lines:
             lines.close()
         else:
-            _print(reader, choice, means.device, as_json=options.json)
+            _print(reader, choice, means.device, wants_json=options.json)
         return _exit_code(reader, choice, options.fail_on)
 
 
@@ -56,7 +56,7 @@ def analyse_all(
     interval = min(LONGEST_LOOK_PAUSE, means.settle / 4)
     with ExitStack() as stack:
         session = open_session(root, writer, means, stack, notify=told, interval=interval)
-        deadline = time.monotonic() + means.settle + 2 * interval
+        deadline = time.monotonic() + session.settle + 2 * interval
         while True:
             sight = session.look()
             while session.analyse_next():
@@ -65,11 +65,12 @@ def analyse_all(
                 break
             time.sleep(interval)
         session.refresh()
+        session.read_all_logs()
         _say_what_waits(sight)
 
 
 @contextmanager
-def _writer(options: argparse.Namespace, root: Path) -> Generator[Writer]:
+def history(options: argparse.Namespace, root: Path) -> Generator[Writer]:
     """Yield the run's store; beside a live writer, a copy in memory of what it stored."""
     name = safe(root.resolve().name, 60)
     path = None if options.no_store else setup.store_of(options, root)
@@ -91,7 +92,7 @@ def _pattern(text: str | None) -> re.Pattern[str] | None:
         ) from None
 
 
-def _progress() -> Callable[[wire.Event], None]:
+def progress() -> Callable[[wire.Event], None]:
     """Return what shows progress on a terminal's stderr, and nothing elsewhere."""
     shown = sys.stderr.isatty()
 
@@ -118,12 +119,12 @@ def _say_what_waits(sight: Sight) -> None:
         print(f"forkmon: {sight.note}", file=sys.stderr)
 
 
-def _print(reader: Reader, choice: report.Choice, device: Device, *, as_json: bool) -> None:
-    if as_json:
-        whole = report.whole_json(reader, device.name, choice)
+def _print(reader: Reader, choice: as_json.Choice, device: Device, *, wants_json: bool) -> None:
+    if wants_json:
+        whole = as_json.whole_json(reader, device.name, choice)
         json.dump(whole, sys.stdout, allow_nan=False, separators=(",", ":"))
         print()
-        _, left_out = report.chosen(reader, choice)
+        _, left_out = as_json.chosen(reader, choice)
         if left_out:
             print(f"forkmon: the {left_out} oldest checkpoints are left out; --last N chooses",
                   file=sys.stderr)  # fmt: skip
@@ -132,7 +133,7 @@ def _print(reader: Reader, choice: report.Choice, device: Device, *, as_json: bo
         print(text)
 
 
-def _exit_code(reader: Reader, choice: report.Choice, fail_on: str | None) -> int:
+def _exit_code(reader: Reader, choice: as_json.Choice, fail_on: str | None) -> int:
     checkpoints = reader.checkpoints()
     if not any(row.status != "failed" for row in checkpoints):
         reasons = [f"{safe(Path(r.path).name)}: {safe(r.reason)}" for r in checkpoints]
@@ -142,14 +143,14 @@ def _exit_code(reader: Reader, choice: report.Choice, fail_on: str | None) -> in
     if fail_on is None:
         return Exit.OK
     limit = Severity[fail_on.upper()]
-    bad = any(alert.severity >= limit for alert in report.alerts_of(reader, choice))
+    bad = any(alert.severity >= limit for alert in as_json.alerts_of(reader, choice))
     return Exit.ALERTS if bad else Exit.OK
 
 
 class _LineOutput:
     """One checkpoint, alert or verdict a line, flushed, checkpoints as they are stored."""
 
-    def __init__(self, reader: Reader, choice: report.Choice) -> None:
+    def __init__(self, reader: Reader, choice: as_json.Choice) -> None:
         self._reader = reader
         self._choice = choice
         self._printed: set[int] = set()
@@ -167,21 +168,24 @@ class _LineOutput:
     def close(self) -> None:
         """Print what is left: stored checkpoints, alerts, ignored things, the verdict."""
         self._print_new()
-        for alert in report.alerts_of(self._reader, self._choice):
-            self._line("alert", report.alert_json(alert))
-        for ignored in report.ignored_json(self._reader):
+        for alert in as_json.alerts_of(self._reader, self._choice):
+            self._line("alert", as_json.alert_json(alert))
+        for ignored in as_json.ignored_json(self._reader):
             self._line("ignored", ignored)
-        self._line("verdict", report.verdict_json(verdict(self._reader)))
+        metrics = as_json.metrics_json(self._reader)
+        if metrics:
+            self._line("metrics", {"metrics": metrics})
+        self._line("verdict", as_json.verdict_json(verdict(self._reader)))
 
     def _print_new(self) -> None:
-        rows, _ = report.chosen(self._reader, self._choice)
+        rows, _ = as_json.chosen(self._reader, self._choice)
         for row in rows:
             if row.id not in self._printed:
                 self._printed.add(row.id)
-                body = report.checkpoint_json(self._reader, row, self._choice)
+                body = as_json.checkpoint_json(self._reader, row, self._choice)
                 self._line("checkpoint", body)
 
     @staticmethod
-    def _line(kind: str, body: report.Json) -> None:
-        text = json.dumps({"type": kind, "schema": report.SCHEMA, **body}, allow_nan=False)
+    def _line(kind: str, body: as_json.Json) -> None:
+        text = json.dumps({"type": kind, "schema": as_json.SCHEMA, **body}, allow_nan=False)
         print(text, flush=True)

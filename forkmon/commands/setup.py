@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from forkmon import config
 from forkmon.config import Settings
@@ -35,6 +35,19 @@ def means(settings: Settings) -> Means:
     for warning in warnings:
         print(f"forkmon: warning: {warning}", file=sys.stderr)
     return found
+
+
+def keymap(settings: Settings) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the user's own keys by action, and a word where the table makes no sense."""
+    table = settings.table("keys")
+    if table is None:
+        return {}, ()
+    if not isinstance(table, dict):
+        return {}, ('config file: [keys] must be a table: action = "key"',)
+    pairs = cast("dict[str, object]", table)
+    good = {name: keys for name, keys in pairs.items() if isinstance(keys, str)}
+    bad = [f"config file: keys.{safe(name)} must be text" for name in pairs if name not in good]
+    return good, tuple(bad)
 
 
 def existing(path: Path) -> Path:

@@ -23,6 +23,7 @@ from forkmon.formats.refs import Listing, TensorRef
 from forkmon.runs.poll import Poller
 from forkmon.runs.refs import CheckpointRef
 from forkmon.stats.names import tree_key
+from forkmon.stats.roles import DEFAULT_ROLES, qualified
 from forkmon.stats.row import QUANTILES, StatRow
 from forkmon.stats.summary import Finished
 from forkmon.text import safe
@@ -34,15 +35,16 @@ LARGE_ROWS = 16
 def run(options: argparse.Namespace) -> int:
     """Print the whole checkpoint, or one tensor of it."""
     settings = setup.settings(options)
-    ref = settled(setup.existing(options.checkpoint))
     means = setup.means(settings)
-    listing = logical_listing(ref, means.rules)
+    from forkmon.worker.analyse import of_roles
+    from forkmon.worker.backends import open_engine
+
+    ref = settled(setup.existing(options.checkpoint), means.roles)
+    listing = of_roles(logical_listing(ref, means.rules), means.roles)
     chosen = _chosen(listing, options.tensor)
     glyphs = output_glyphs(settings.flag("ascii"))
     width = shutil.get_terminal_size((100, 24)).columns
     rows = LARGE_ROWS if options.tensor else SMALL_ROWS
-    from forkmon.worker.backends import open_engine
-
     with (
         open_engine(threads=means.threads, device=means.device) as engine,
         reading.OpenFiles(ref) as files,
@@ -57,9 +59,9 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def settled(path: Path) -> CheckpointRef:
+def settled(path: Path, roles: frozenset[str] = DEFAULT_ROLES) -> CheckpointRef:
     """Return the one checkpoint at `path`, or raise with the reason why there is none."""
-    poller = Poller(path, interval=0.1, settle=0.2)
+    poller = Poller(path, interval=0.1, settle=0.2, roles=roles)
     deadline = time.monotonic() + 3.0
     while True:
         sight = poller.poll()
@@ -77,10 +79,10 @@ def settled(path: Path) -> CheckpointRef:
 
 
 def _chosen(listing: Listing, name: str | None) -> list[TensorRef]:
-    ordered = sorted(listing.tensors, key=lambda t: tree_key(t.name))
+    ordered = sorted(listing.tensors, key=lambda t: (t.role, tree_key(t.name)))
     if name is None:
         return ordered
-    exact = [t for t in ordered if t.name == name]
+    exact = [t for t in ordered if name in (t.name, qualified(t.name, t.role))]
     if exact:
         return exact
     near = [t.name for t in ordered if name in t.name][:5]
@@ -99,7 +101,8 @@ def _panel(
     row = finished.row()
     shape = " x ".join(map(str, tensor.shape)) or "scalar"
     yield ""
-    yield cells.clip(f"{safe(tensor.name)}   {tensor.dtype} [{shape}]", width, glyphs)
+    name = qualified(tensor.name, tensor.role)
+    yield cells.clip(f"{safe(name)}   {tensor.dtype} [{shape}]", width, glyphs)
     for line in _numbers(row, glyphs):
         yield cells.clip(line, width, glyphs)
     drawn = histogram(finished.reduced(), width=width, height=height, glyphs=glyphs)

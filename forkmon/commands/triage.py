@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from forkmon.commands.report import Choice, alerts_of
+from forkmon.commands.as_json import Choice, alerts_of
 from forkmon.draw import cells, numbers
 from forkmon.draw.glyphs import Glyphs, choose
 from forkmon.draw.sparkline import sparkline

@@ -17,6 +17,7 @@ def run(options: argparse.Namespace) -> int:
     store = setup.existing(options.store)
     with Reader.open(store) as reader:
         name = reader.run().name
+    keys, complaints = setup.keymap(settings)
     from forkmon.tui.app import run as run_app
     from forkmon.tui.launch import Launch
 
@@ -30,6 +31,7 @@ def run(options: argparse.Namespace) -> int:
             ascii=settings.flag("ascii"),
             no_color="NO_COLOR" in os.environ,
             mouse=settings.flag("mouse"),
-            warnings=settings.warnings,
+            keymap=keys,
+            warnings=(*settings.warnings, *complaints),
         )
     )

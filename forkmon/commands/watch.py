@@ -44,8 +44,11 @@ def open_screen(
         sys.executable, "-m", "forkmon.worker", str(path.absolute()),
         "--store", str(store), "--interval", str(interval), "--settle", str(settle),
         "--threads", str(settings.number("threads")), "--device", settings.text("device"),
-        "--read-rate", str(settings.number("read_rate")),
+        "--read-rate", str(settings.number("read_rate")), "--roles", settings.text("roles"),
+        f"--on-alert={settings.text('on_alert')}", f"--webhook={settings.text('webhook')}",
+        *preset_flag(settings),
     )  # fmt: skip
+    keys, complaints = setup.keymap(settings)
     return run_app(
         Launch(
             run=path,
@@ -57,9 +60,18 @@ def open_screen(
             ascii=settings.flag("ascii") or not _speaks_unicode(),
             no_color="NO_COLOR" in os.environ,
             mouse=settings.flag("mouse"),
-            warnings=settings.warnings,
+            keymap=keys,
+            bell=settings.flag("bell"),
+            desktop_note=settings.flag("desktop_note"),
+            warnings=(*settings.warnings, *complaints),
         )
     )
+
+
+def preset_flag(settings: Settings) -> tuple[str, ...]:
+    """Return the flag of a preset somebody chose: the default would hide the config file's."""
+    chosen = settings.settings["preset"]
+    return () if chosen.origin == "default" else ("--preset", str(chosen.value))
 
 
 def _speaks_unicode() -> bool:

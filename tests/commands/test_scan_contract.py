@@ -22,7 +22,7 @@ MAYBE = (int, float, type(None))
 
 TOP = {
     "schema": int, "run": str, "device": str, "checkpoints": list, "alerts": list,
-    "ignored": list, "verdict": dict,
+    "ignored": list, "verdict": dict, "metrics": dict,
 }  # fmt: skip
 CHECKPOINT = {
     "segment": int, "step": int, "version": int, "path": str, "format": str, "status": str,
@@ -56,6 +56,7 @@ def test_the_json_has_the_keys_of_the_contract(forkmon: Call, run: Path, land: L
     land(run, 1)
     land(run, 2, {**weights(2), "bad": np.array([np.nan, 1, np.inf], np.float32)})
     (run / "optimizer.pt").write_bytes(b"PK\3\4" + bytes(100))
+    (run / "log.jsonl").write_text('{"step": 1, "train/loss": 2}\n{"step": 2, "train/loss": 1.5}\n')
     answer = forkmon("scan", run, "--json")
     assert answer.code == 0
     assert answer.err == ""
@@ -78,6 +79,7 @@ def test_the_json_has_the_keys_of_the_contract(forkmon: Call, run: Path, land: L
         assert_fits(alert, ALERT)
         assert alert["severity"] in {"info", "warn", "error"}
     assert set(report["verdict"]) == {"state", "reasons"}
+    assert report["metrics"] == {"loss": {"name": "train/loss", "step": 2, "value": 1.5}}
     assert report["verdict"]["state"] in STATES
     assert all(isinstance(reason, str) for reason in report["verdict"]["reasons"])
     assert all(set(ignored) == {"path", "reason"} for ignored in report["ignored"])
