@@ -37,6 +37,32 @@ for _ in sys.stdin:
     print("saved", step, flush=True)
 '''
 
+ONE_FILE = '''
+"""A loop that overwrites one torch file in place, as nanoGPT does."""
+import sys
+from pathlib import Path
+
+import torch
+
+out = Path(sys.argv[1])
+torch.manual_seed(0)
+model = torch.nn.Sequential(torch.nn.Linear(8, 64), torch.nn.Tanh(), torch.nn.Linear(64, 1))
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+step = 0
+for _ in sys.stdin:
+    for _ in range(250):
+        x = torch.rand(32, 8)
+        loss = (model(x) - x.sum(1, keepdim=True)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        step += 1
+    state = {f"_orig_mod.{name}": weight for name, weight in model.state_dict().items()}
+    content = {"model": state, "optimizer": optimizer.state_dict(), "iter_num": step}
+    torch.save(content, out / "ckpt.pt")
+    print("saved", step, flush=True)
+'''
+
 HF_TRAINER = '''
 """A tiny GPT-2 on random tokens, saved and rotated by transformers' Trainer."""
 import sys
@@ -97,6 +123,25 @@ def test_every_step_of_a_torch_loop_comes_to_the_screen(
     assert trainer.saves() == 30
     forkmon.until_says("step 30 · 6 checkpoints")
     assert "step 20" in forkmon.row(2), "who looks at an old step is not dragged along"
+    forkmon.press("q")
+    assert forkmon.wait() == 0
+    forkmon.assert_restored()
+    assert trainer.close() == 0
+
+
+def test_each_version_of_one_overwritten_file_is_a_step_of_its_own(
+    start: Start, train: Train, run: Path
+) -> None:
+    """The file says which step it is; what it held before stays in the history."""
+    trainer = train(ONE_FILE, run)
+    forkmon = start(run)
+    for count in range(1, 4):
+        step = trainer.saves()
+        plural = "s" if count > 1 else ""
+        forkmon.until_says(f"step {step} · {count} checkpoint{plural} ·", "● live")
+    forkmon.press("<")
+    forkmon.until(drawn(250), "the first version, overwritten since")
+    assert [path.name for path in run.iterdir()] == ["ckpt.pt"]
     forkmon.press("q")
     assert forkmon.wait() == 0
     forkmon.assert_restored()
