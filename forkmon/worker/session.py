@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from forkmon import wire
 from forkmon.detect.settings import DEFAULT, Settings
+from forkmon.detect.stalled import stalled
 from forkmon.errors import CheckpointError, IncompleteError, TornError, VanishedError
 from forkmon.runs.metrics import Logs
 from forkmon.runs.order import Placed, Placement, place
@@ -52,6 +54,7 @@ class Session:
         roles: frozenset[str] = DEFAULT_ROLES,
         alerts: Settings = DEFAULT,
         outward: Outward | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.focus: str | None = None
         """The tensor under the cursor (`stats.roles.qualified`)."""
@@ -69,6 +72,10 @@ class Session:
         self._read_rate = read_rate
         self._roles = roles
         self._outward = outward
+        self._alerts = alerts
+        self._wall = wall
+        self._came = wall()
+        """When we came: a run that ended before is over, not stalled."""
         self._rate: float | None = None
         """Bytes a second of the last analysis."""
         self._known = writer.known()
@@ -141,6 +148,7 @@ class Session:
     def analyse_next(self) -> bool:
         """Analyse the newest waiting checkpoint; False when none waits."""
         if not self._queue:
+            self._tell_stall()
             return False
         path = max(self._queue, key=lambda p: (self._queue[p].step, str(p)))
         ref = self._queue.pop(path)
@@ -165,6 +173,14 @@ class Session:
         if self._last_polled is not None:
             self._tell_polled(replace(self._last_polled, queued=self.pending))
         return True
+
+    def _tell_stall(self) -> None:
+        """Pass on that no checkpoint came for long; never stored, for it hangs on the clock."""
+        if self._outward is None:
+            return
+        landed = [(row.step, row.mtime) for row in self._reader.timeline()]
+        found = stalled(landed, self._wall(), self._alerts.stalled)
+        self._outward.tell([found] if found is not None and landed[-1][1] > self._came else [])
 
     def retry(self) -> None:
         """Look at what failed as if it were new, tensors in quarantine included."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -11,6 +12,13 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from forkmon.cli import main
+from forkmon.engines.local import LocalEngine
+from forkmon.kernels.cpu import CpuKernel
+from forkmon.runs.poll import Poller
+from forkmon.store.writer import Writer
+from forkmon.worker.devices import Device
+from forkmon.worker.outward import Outward, Targets
+from forkmon.worker.session import Session
 
 RECORD = """
 import json, sys
@@ -40,3 +48,41 @@ def test_scan_tells_the_command_of_a_nan_once(tmp_path: Path) -> None:
 def test_a_command_that_cannot_be_split_is_a_usage_error(tmp_path: Path) -> None:
     """An open quote is said before anything is read."""
     assert main(["scan", str(tmp_path), "--on-alert", "echo 'x"]) == 2
+
+
+def test_a_stall_is_told_once_and_never_stored(tmp_path: Path) -> None:
+    """A live run that goes quiet is told to the command; a run that had ended before is not."""
+    run, log = tmp_path / "run", tmp_path / "log"
+    run.mkdir()
+    began = 1_700_000_000.0
+    for step in range(5):
+        path = run / f"step_{step}.safetensors"
+        save_file({"w": np.full(8, step, np.float32)}, path)
+        os.utime(path, (began + 60 * step, began + 60 * step))
+    now = [began + 30]
+    told: list[str] = []
+    command = (sys.executable, "-c", RECORD, str(log))
+    with Writer.open(tmp_path / "s.db", run=run, name="run", kernel="t") as writer:
+        out = Outward(Targets(command), str(run), told.append)
+        session = Session(
+            run,
+            writer,
+            Poller(run, interval=0.01, settle=0.01),
+            engine=lambda: LocalEngine(CpuKernel(), threads=1),
+            device=Device("cpu", "a test"),
+            notify=lambda _: None,
+            outward=out,
+            wall=lambda: now[0],
+        )
+        session.look()
+        while session.analyse_next():
+            pass
+        now[0] = began + 60 * 4 + 1000
+        assert not session.analyse_next()
+        assert not session.analyse_next()
+        out.close()
+        assert all(alert.kind != "STALLED" for alert in writer.reader().alerts())
+    bodies = [json.loads(line)[1] for line in log.read_text().splitlines()]
+    kinds = [alert["kind"] for body in bodies for alert in body["alerts"]]
+    assert kinds.count("STALLED") == 1
+    assert told == []
