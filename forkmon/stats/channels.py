@@ -74,24 +74,46 @@ def decode(blob: bytes) -> Channels:
 
 def _axis(norms: NDArray[np.float64]) -> Axis:
     finite = np.where(np.isfinite(norms), norms, float(np.finfo(np.float32).max))
-    median = float(np.median(finite))
-    top = np.argsort(-finite, kind="stable")[:TOP]
+    ordered = np.sort(finite)  # once: all that follows is read off it
+    median = _middle(ordered)
     return Axis(
         count=len(finite),
-        dead=int((finite < DEAD * median).sum()) if median > 0 else 0,
-        outliers=_outliers(finite),
-        low=float(finite.min()),
-        high=float(finite.max()),
-        quantiles=tuple(float(q) for q in np.quantile(finite, QUANTILES)),
-        top=tuple((int(i), float(finite[i])) for i in top),
+        dead=int(np.searchsorted(ordered, DEAD * median)) if median > 0 else 0,
+        outliers=_outliers(ordered),
+        low=float(ordered[0]),
+        high=float(ordered[-1]),
+        quantiles=_levels(ordered),
+        top=_top(finite, ordered),
     )
 
 
-def _outliers(norms: NDArray[np.float64]) -> int:
-    logs = np.log(norms[norms > 0])
+def _middle(ordered: NDArray[np.float64]) -> float:
+    half = len(ordered) // 2
+    if len(ordered) % 2:
+        return float(ordered[half])
+    return float(ordered[half - 1] + (ordered[half] - ordered[half - 1]) / 2)
+
+
+def _levels(ordered: NDArray[np.float64]) -> tuple[float, ...]:
+    """Return the order statistics at `row.QUANTILES`, joined by a line."""
+    place = np.asarray(QUANTILES) * (len(ordered) - 1)
+    below = np.floor(place).astype(np.int64)
+    low, high = ordered[below], ordered[np.minimum(below + 1, len(ordered) - 1)]
+    return tuple(float(value) for value in low + (high - low) * (place - below))
+
+
+def _top(norms: NDArray[np.float64], ordered: NDArray[np.float64]) -> tuple[tuple[int, float], ...]:
+    """Return (index, norm) of the largest, the first of equal ones first."""
+    among = np.flatnonzero(norms >= ordered[-min(TOP, len(ordered))])
+    largest = among[np.argsort(-norms[among], kind="stable")[:TOP]]
+    return tuple((int(i), float(norms[i])) for i in largest)
+
+
+def _outliers(ordered: NDArray[np.float64]) -> int:
+    logs = np.log(ordered[np.searchsorted(ordered, 0.0, side="right") :])
     if len(logs) < 2 * TOP:
         return 0
-    median = np.median(logs)
+    median = _middle(logs)
     spread = MAD_TO_SIGMA * float(np.median(np.abs(logs - median)))
     return int((logs > median + OUTLYING * spread).sum()) if spread > 0 else 0
 
