@@ -45,10 +45,10 @@ def _place(
     off = grown - np.nanmedian(grown, axis=0)
     with np.errstate(invalid="ignore"):
         odd = (np.abs(z) >= rule.standing) & (np.abs(off) >= rule.effect)
-    lasting = share_of_recent(odd, rule.window) >= rule.enough
+    lasting = share_of_recent(odd, rule.lasting) >= rule.lasting
     for i in np.flatnonzero(lasting.any(axis=1)):
         at = int(lasting[i].argmax())
-        recent = np.arange(max(0, at - rule.window + 1), at + 1)
+        recent = np.arange(max(0, at - rule.lasting + 1), at + 1)
         onset = int(recent[odd[i, recent]][0])
         segment, step = crowd.axis[int(places[at])]
         row = int(rows[i])
@@ -61,7 +61,7 @@ def _place(
             message=f"scale {percent(float(off[i, at]))} off the same place in other layers",
             evidence=evidence(
                 "growth of log RMS against its peers", float(z[i, at]), rule.standing,
-                window=rule.window, n=len(rows), expected=FALSE_ALARMS, off=float(off[i, at]),
+                window=rule.lasting, n=len(rows), expected=FALSE_ALARMS, off=float(off[i, at]),
             ),
             segment=segment,
         )  # fmt: skip

@@ -99,12 +99,15 @@ class Among:
     """Least share of the layers in the smaller family."""
     peers: int = 6
     """Fewest layers that one can be held against."""
-    standing: float = 8.0
+    standing: float = 16.0
     """Robust standard deviations off its peers."""
-    effect: float = 0.25
+    effect: float = 0.35
     """Least distance from the peers' median, in log RMS."""
+    lasting: int = 8
+    """Checkpoints in a row for which a layer must stand off."""
     window: int = 4
     enough: int = 3
+    """Of the newest checkpoints that must agree on two families."""
 
 
 @dataclass(frozen=True, slots=True)
