@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from forkmon.detect.verdict import Verdict
 from forkmon.stats.alert import Alert
 from forkmon.stats.metric_names import usual
 from forkmon.stats.row import QUANTILES, StatRow
 from forkmon.store.reader import Reader
-from forkmon.store.values import CheckpointRow, TensorEntry
+from forkmon.store.values import CheckpointRow, StoredVerdict, TensorEntry
 from forkmon.worker.judge import verdict
 
 SCHEMA = 1
@@ -84,7 +83,7 @@ def alert_json(alert: Alert) -> Json:
     }
 
 
-def verdict_json(found: Verdict) -> Json:
+def verdict_json(found: StoredVerdict) -> Json:
     """Return the verdict."""
     return {"state": found.state, "reasons": list(found.reasons)}
 

@@ -8,14 +8,13 @@ from html import escape
 
 from forkmon.commands import report_pictures as pictures
 from forkmon.commands.report_pictures import Picture
-from forkmon.detect.verdict import Verdict
 from forkmon.draw.ink import plain
 from forkmon.draw.numbers import bytesize, short, step
 from forkmon.draw.svg import style, svg
 from forkmon.stats.alert import Alert
 from forkmon.stats.row import StatRow
 from forkmon.store.reader import Reader
-from forkmon.store.values import CheckpointRow, TensorEntry
+from forkmon.store.values import CheckpointRow, StoredVerdict, TensorEntry
 from forkmon.text import safe
 from forkmon.worker.judge import verdict
 
@@ -42,7 +41,7 @@ class Told:
 
     name: str
     path: str
-    found: Verdict
+    found: StoredVerdict
     alerts: tuple[Alert, ...]
     checkpoints: tuple[CheckpointRow, ...]
     tensors: tuple[tuple[TensorEntry, StatRow], ...]

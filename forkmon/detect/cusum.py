@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forkmon.detect.robust import Array, deviation, median, trend
+from forkmon.detect.rule import Rule
 
 UNSURE = 0.25
 """Variance of the foretold increment over that of an increment, at the usual spacing.
@@ -22,32 +23,6 @@ UNSURE = 0.25
 About (pi / 2)(1 + 12 (bend * reach / window)^2) / window for medians: the error of the rate, which
 counts for as many times more as the next checkpoint is further away than usual.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """How a CUSUM is run; lengths in checkpoints, limits in standard deviations."""
-
-    limit: float = 12.0
-    """Sum at which it crosses."""
-    slack: float = 3.0
-    """Taken off each innovation: smaller ones never add up."""
-    effect: float = 0.05
-    """Smallest change beyond the trend, in the curve's own unit, that is worth telling."""
-    window: int = 24
-    """Increments that foretell the next."""
-    warmup: int = 30
-    """Increments before the first innovation."""
-    lag: int = 3
-    """Increments between that past and the present, at least."""
-    renewal: int = 3
-    """Increments between renewals of that past."""
-    refractory: int = 8
-    """Checkpoints of silence after a crossing."""
-    bend: float = 0.75
-    """Share of the trend of the rates that is foretold to go on."""
-    floor: float = 1e-3
-    """Least standard deviation, in the curve's own unit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from forkmon.detect.cadence import clock
-from forkmon.detect.cusum import Rule, crossings
+from forkmon.detect.cusum import crossings
 from forkmon.detect.panel import Panel
 from forkmon.detect.regime import QUANTILES, Told, alert_of
 from forkmon.detect.robust import Array, Truth
+from forkmon.detect.rule import Rule
 from forkmon.stats.alert import Alert, Severity
 
 KIND = "DRIFT"

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from forkmon.detect.cadence import clock
-from forkmon.detect.cusum import Crossing, Rule, crossings
+from forkmon.detect.cusum import Crossing, crossings
 from forkmon.detect.evidence import evidence, percent
 from forkmon.detect.panel import Panel
 from forkmon.detect.robust import Array
+from forkmon.detect.rule import Rule
 from forkmon.stats.alert import Alert, Severity
 
 KIND = "REGIME"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Final, cast
 
-from forkmon.detect.cusum import Rule
+from forkmon.detect.rule import Rule
 from forkmon.errors import UsageError
 from forkmon.text import safe
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from forkmon.detect.cadence import clock
-from forkmon.detect.cusum import Rule, crossings
+from forkmon.detect.cusum import crossings
 from forkmon.detect.panel import Panel
 from forkmon.detect.regime import Told, alert_of
+from forkmon.detect.rule import Rule
 from forkmon.stats.alert import Alert
 
 KIND = "SHAPE"

@@ -8,18 +8,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from forkmon.detect import crowd, every
-from forkmon.detect.motion import Motion, motion
-from forkmon.detect.panel import panels
+import forkmon.detect
 from forkmon.detect.settings import DEFAULT, Settings
 from forkmon.detect.unreadable import Failure
-from forkmon.detect.verdict import UNMOVED, Verdict, judge
 from forkmon.stats.alert import Alert
 from forkmon.store.reader import Reader
 from forkmon.store.values import StoredVerdict, Timeline
 from forkmon.store.writer import Writer
 from forkmon.text import safe
+
+if TYPE_CHECKING:
+    from forkmon.detect.motion import Motion
+
+# The detectors bring numpy: an unchanged history is answered without them.
 
 PATIENCE = 10.0
 """While checkpoints wait, alerts are recomputed when this many times their cost has passed."""
@@ -54,8 +57,7 @@ class Judge:
         self.writer.measure_motion(settled=not pending)
         alerts = current_alerts(self.reader, pending, self.settings)
         self.writer.replace_alerts(alerts, of=history)
-        found = verdict(self.reader)
-        self.writer.set_verdict(StoredVerdict(found.state, found.reasons))
+        self.writer.set_verdict(current_verdict(self.reader))
         self._ended = self.clock()
         self._cost = self._ended - began
         return len(alerts)
@@ -74,7 +76,7 @@ class Judge:
 @cache
 def _detectors() -> tuple[tuple[str, int, int], ...]:
     """Return the detectors' files: another version of them may say something else."""
-    found = sorted(Path(every.__file__).parent.glob("*.py"))
+    found = sorted(Path(forkmon.detect.__file__).parent.glob("*.py"))
     return tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in found)
 
 
@@ -82,6 +84,8 @@ def current_alerts(
     reader: Reader, pending: Sequence[int] = (), settings: Settings = DEFAULT
 ) -> tuple[Alert, ...]:
     """Return the alerts that the stored history gives, provisional from the first step pending."""
+    from forkmon.detect import every
+
     timeline = reader.timeline()
     failures = [
         Failure(row.segment, row.step, safe(Path(row.path).name), row.reason or "unknown reason")
@@ -94,8 +98,15 @@ def current_alerts(
     return every.all_alerts(series, failures, settings, [(segment, step) for step in pending])
 
 
-def verdict(reader: Reader) -> Verdict:
-    """Return the verdict on the stored run."""
+def verdict(reader: Reader) -> StoredVerdict:
+    """Return the verdict that goes with the stored alerts; that on the history if there is none."""
+    return reader.verdict() or current_verdict(reader)
+
+
+def current_verdict(reader: Reader) -> StoredVerdict:
+    """Return the verdict that the stored history gives."""
+    from forkmon.detect.verdict import judge
+
     timeline = reader.timeline()
     bad = 0
     if timeline:
@@ -104,11 +115,17 @@ def verdict(reader: Reader) -> Verdict:
         bad = sum(bool(nan[key] or inf[key]) for key in nan)
     tensors = timeline[-1].tensors if timeline else 0
     steps = [row.step for row in timeline]
-    return judge(steps, bad, reader.alerts(), _motion(reader, timeline), tensors)
+    found = judge(steps, bad, reader.alerts(), _motion(reader, timeline), tensors)
+    return StoredVerdict(found.state, found.reasons)
 
 
 def _motion(reader: Reader, timeline: Timeline) -> Motion:
     """Return how the model as a whole moved: its block's distances are all tensors' together."""
+    from forkmon.detect import crowd
+    from forkmon.detect.motion import motion
+    from forkmon.detect.panel import panels
+    from forkmon.detect.verdict import UNMOVED
+
     root = reader.find("", "block")
     if root is None or not timeline:
         return UNMOVED

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from forkmon.detect.cadence import clock
-from forkmon.detect.cusum import Crossing, Rule, crossings
+from forkmon.detect.cusum import Crossing, crossings
+from forkmon.detect.rule import Rule
 
 RULE = Rule()
 COUNT = 120
