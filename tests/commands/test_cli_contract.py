@@ -104,7 +104,7 @@ def test_who_stops_reading_ends_it_in_silence(run: Path, land: Land, numba_cache
             stderr=subprocess.PIPE,
             text=True,
             check=False,
-            timeout=60,
+            timeout=180,
             env={**env, "NUMBA_CACHE_DIR": str(numba_cache)},
         )
         os.close(writing)
