@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import ceil, floor, log1p, log10
 
 from forkmon.draw.density import Columns, Density, columns
@@ -83,6 +83,18 @@ def profile(source: Density, bounds: Sequence[float]) -> Profile:
         at = cut.atom_column
         atom = heights[at] + source.atom_mass / max(widths[at], 1e-300) / n
     return Profile(source, cut, heights, atom)
+
+
+def below(source: Density, bounds: Sequence[float]) -> Profile:
+    """Return, by columns, the share of all values below each column's right edge."""
+    cut = columns(source, bounds)
+    n = max(1, source.n)
+    masses = list(cut.masses)
+    if cut.atom_column is not None:
+        masses[cut.atom_column] += source.atom_mass
+    shares = [min(1.0, (cut.left + mass) / n) for mass in accumulate(masses)]
+    flat = Columns(tuple(masses), cut.left, cut.right, None)
+    return Profile(source, flat, tuple(shares), 0.0)
 
 
 def _binned(masses: Sequence[float], widths: Sequence[float], n: int) -> tuple[float, ...]:

@@ -62,15 +62,18 @@ def curves(  # noqa: PLR0913 - one keyword for each thing a key of the panel tog
     glyphs: Glyphs = UNICODE,
     x_label: str = "step",
     mark: float | None = None,
+    span: tuple[float, float] | None = None,
 ) -> list[Line]:
     """Return `height` lines of `width` cells: curves over steps, with axes.
 
-    `log_x` spaces steps as log(step + 1). Values at or below 0 leave a logarithmic y axis, and a
-    line above the chart counts them. `mark` is the step that a vertical line marks.
+    `span` is the first and the last step of the axis, those of the curves without it; points
+    outside are left out, so that charts above each other can share an axis. `log_x` spaces steps
+    as log(step + 1). Values at or below 0 leave a logarithmic y axis, and a line above the chart
+    counts them. `mark` is the step that a vertical line marks.
     """
     if width <= 0 or height <= 0:
         return []
-    kept = [_finite(curve, log_y=log_y) for curve in series]
+    kept = [_finite(_within(curve, span), log_y=log_y) for curve in series]
     points = sum(value is not None for curve in kept for value in curve.ys)
     if points < 2:
         return _too_few(points, width, height, glyphs)
@@ -80,28 +83,41 @@ def curves(  # noqa: PLR0913 - one keyword for each thing a key of the panel tog
     below = height - len(head)
     if below < LEAST_HEIGHT:
         head, below = [], height
-    return head + _chart(kept, (width, below), (log_x, log_y), glyphs, x_label, mark)
+    across = _Across(_step_scale(kept, span, log=log_x), x_label, mark)
+    return head + _chart(kept, (width, below), across, glyphs, log_y=log_y)
+
+
+@dataclass(frozen=True, slots=True)
+class _Across:
+    """The axis of steps, its name, and the step that is marked on it."""
+
+    steps: Steps
+    label: str
+    mark: float | None
 
 
 def _chart(
-    series: Sequence[Curve],
-    size: tuple[int, int],
-    logs: tuple[bool, bool],
-    glyphs: Glyphs,
-    x_label: str,
-    mark: float | None,
+    series: Sequence[Curve], size: tuple[int, int], across: _Across, glyphs: Glyphs, *, log_y: bool
 ) -> list[Line]:
     width, height = size
     columns, rows = width - GUTTER, height - 2
-    steps = _step_scale(series, log=logs[0])
-    values = _value_scale(series, log=logs[1])
+    steps, mark = across.steps, across.mark
+    values = _value_scale(series, log=log_y)
     strokes = list(_strokes(series, steps, values, columns, glyphs))
     y_values = _value_ticks(series, values, max(2, min(rows // 2, 6)))
     y_ticks = Ticks(tuple(map(values.place, y_values)), tuple(tick_labels(y_values, glyphs)))
     at = None if mark is None or not steps.lo <= mark <= steps.hi else steps.place(mark)
     x_ticks = _step_ticks(steps, columns, glyphs)
     lines = plotting.plot(strokes, size, x_ticks, y_ticks, at, glyphs)
-    return [*lines[:-1], _foot(x_ticks, columns, x_label, glyphs)]
+    return [*lines[:-1], _foot(x_ticks, columns, across.label, glyphs)]
+
+
+def _within(curve: Curve, span: tuple[float, float] | None) -> Curve:
+    if span is None:
+        return curve
+    pairs = zip(curve.xs, curve.ys, strict=True)
+    inside = [(x, y) for x, y in pairs if span[0] <= x <= span[1]]
+    return replace(curve, xs=[x for x, _ in inside], ys=[y for _, y in inside])
 
 
 def _finite(curve: Curve, *, log_y: bool) -> Curve:
@@ -118,7 +134,9 @@ def _dropped(series: Iterable[Curve]) -> int:
     return sum(y is not None and isfinite(y) and y <= 0 for curve in series for y in curve.ys)
 
 
-def _step_scale(series: Iterable[Curve], *, log: bool) -> Steps:
+def _step_scale(series: Iterable[Curve], span: tuple[float, float] | None, *, log: bool) -> Steps:
+    if span is not None and span[0] < span[1]:
+        return Steps(*span, log)
     used = [x for curve in series for x, y in zip(curve.xs, curve.ys, strict=True) if y is not None]
     lo, hi = min(used), max(used)
     return Steps(lo, hi, log) if lo < hi else Steps(lo - 1, hi + 1)

@@ -209,12 +209,17 @@ def _draw_axes(canvas: Canvas, frame: _Frame, events: Sequence[Event]) -> None:
 
 
 def _draw_events(canvas: Canvas, frame: _Frame, events: Sequence[Event]) -> None:
-    """Mark events on the axis and name them below it, the last first where there is no room."""
+    """Mark events on the axis and name them below it, in order, each as near as there is room.
+
+    Where there is not enough, the last ones are named.
+    """
     y = frame.rows + 2
+    end = canvas.width
     for event in reversed(events):
         column = _GUTTER + frame.column(event.step)
         canvas.put(column, frame.rows, event.glyph, event.ink)
         said = f"{event.glyph} {event.text}"
-        x = min(column, canvas.width - len(said))
-        if canvas.free(max(0, x - 1), y, len(said) + (1 if x else 0)):
+        x = min(column, end - len(said))
+        if x >= 0:
             canvas.put(x, y, said, event.ink)
+            end = x - 2

@@ -66,16 +66,19 @@ def histogram(  # noqa: PLR0913 - one keyword for each thing a key of the panel 
     height: int,
     glyphs: Glyphs = UNICODE,
     log_count: bool = False,
+    cumulative: bool = False,
     scale: Literal["linear", "symlog"] = "linear",
     lo: float | None = None,
     hi: float | None = None,
     legend: Legend | None = None,
+    probe: float | None = None,
 ) -> list[Line]:
     """Return `height` lines of `width` cells: density bars now, the baseline's outline over them.
 
     Bars are shares of all values per unit of value, so unequal cells never fake a hump. What
     equals zero (or the pivot) exactly is a spike with its share written beside it; what lies
-    outside the axis is written at its end. `lo` and `hi` fix the value axis.
+    outside the axis is written at its end. `lo` and `hi` fix the value axis. `cumulative` draws
+    the share of the values below instead. `probe` is a place on the axis, 0 to 1, that is read off.
     """
     if width <= 0 or height <= 0:
         return []
@@ -89,9 +92,12 @@ def histogram(  # noqa: PLR0913 - one keyword for each thing a key of the panel 
     frame = _frame(width, height, glyphs, compact=compact)
     axis = _axis([item for item in sources if item], scale, (lo, hi))
     bounds = bars.edges(axis, frame.columns)
-    profiles = [bars.profile(item, bounds) if item else None for item in sources]
-    layers = _Layers(bars.profile(shown, bounds), profiles[1], profiles[2])
-    rising = bars.rise(layers.current, layers.others(), bounds, log=log_count)
+    measure = bars.below if cumulative else bars.profile
+    profiles = [measure(item, bounds) if item else None for item in sources]
+    layers = _Layers(measure(shown, bounds), profiles[1], profiles[2])
+    rising = bars.rise(layers.current, layers.others(), bounds, log=log_count and not cumulative)
+    if cumulative:
+        rising = bars.Rise(1.0, 0.0)
     canvas = Canvas(width, height)
     _draw_layers(canvas, frame, layers, rising)
     if not compact:
@@ -99,10 +105,51 @@ def histogram(  # noqa: PLR0913 - one keyword for each thing a key of the panel 
         draw_rule(canvas, frame.x, frame.bottom + 1, _places(axis, frame), frame.columns, glyphs)
     if height > 1:
         _draw_x(canvas, frame, axis, layers.current)
+    if probe is not None:
+        _draw_probe(canvas, frame, probe)
     lines = canvas.lines()
-    if frame.top > 0:
-        lines[0] = _legend(layers, rising, legend or Legend(), width, glyphs, compact=compact)
+    if probe is not None:
+        lines[0] = _read_off(layers, axis, probe, width, glyphs, cumulative=cumulative)
+    elif frame.top > 0:
+        title = "share below" if cumulative else "log density" if rising.per_count else "density"
+        spans = [] if compact else [Span(title, Ink.MUTED), Span("   ")]
+        lines[0] = cells.fit(
+            [*spans, *_legend(layers, rising, legend or Legend(), glyphs)], width, glyphs
+        )
     return lines
+
+
+def _draw_probe(canvas: Canvas, frame: _Frame, probe: float) -> None:
+    column = frame.x + min(frame.columns - 1, int(probe * frame.columns))
+    solid = None if frame.glyphs.full.isascii() else Ink.ACCENT
+    for y in range(frame.top, frame.bottom + 1):
+        over = None if canvas.free(column, y, 1) else solid
+        canvas.put(column, y, frame.glyphs.mark, Ink.PREVIOUS, over)
+    canvas.put(column, frame.bottom + 1, frame.glyphs.x_tick, Ink.PREVIOUS)
+
+
+def _read_off(
+    layers: _Layers, axis: Scale, probe: float, width: int, glyphs: Glyphs, *, cumulative: bool
+) -> Line:
+    """Return the line that says what lies under the cursor: value, density, mass below."""
+    value = axis.value(probe)
+    spans = [Span(f"at {short(value, 9, glyphs)}", Ink.TITLE)]
+    for name, item, ink in (
+        ("", layers.current, Ink.ACCENT),
+        ("baseline", layers.baseline, Ink.BASELINE),
+    ):
+        if item is None:
+            continue
+        heights = item.heights
+        at = min(len(heights) - 1, int(probe * len(heights)))
+        below = item.source.below(value)
+        if item.source.atom_mass and item.source.atom < value:
+            below += item.source.atom_mass
+        said = f"   {name + ': ' if name else ''}{share(below, item.source.n)} below"
+        if not cumulative:
+            said += f", density {short(heights[at], 7, glyphs)}"
+        spans.append(Span(said, ink))
+    return cells.fit(spans, width, glyphs)
 
 
 def _nothing(width: int, height: int, glyphs: Glyphs) -> list[Line]:
@@ -216,20 +263,16 @@ def _draw_x(canvas: Canvas, frame: _Frame, axis: Scale, shown: bars.Profile) -> 
     draw_labels(canvas, y, [frame.x + place for place in _places(axis, frame)], labels)
 
 
-def _legend(
-    layers: _Layers, rising: bars.Rise, legend: Legend, width: int, glyphs: Glyphs, *, compact: bool
-) -> Line:
+def _legend(layers: _Layers, rising: bars.Rise, legend: Legend, glyphs: Glyphs) -> list[Span]:
     gap = Span("   ")
-    title = "log density" if rising.per_count else "density"
-    spans = [] if compact else [Span(title, Ink.MUTED), gap]
-    spans.append(Span(f"{glyphs.full} {legend.current}", Ink.ACCENT))
+    spans = [Span(f"{glyphs.full} {legend.current}", Ink.ACCENT)]
     if layers.baseline:
         words = _other_words(legend.baseline, layers.baseline, rising, glyphs)
         spans += [gap, Span(f"{glyphs.baseline_sign} {words}", Ink.BASELINE)]
     if layers.previous:
         words = _other_words(legend.previous, layers.previous, rising, glyphs)
         spans += [gap, Span(f"{glyphs.previous} {words}", Ink.PREVIOUS)]
-    return cells.fit(spans, width, glyphs)
+    return spans
 
 
 def _other_words(name: str, item: bars.Profile, rising: bars.Rise, glyphs: Glyphs) -> str:

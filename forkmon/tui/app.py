@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING
 
 from textual.app import App, SystemCommand
 
-from forkmon import wire
 from forkmon.draw.glyphs import choose
 from forkmon.errors import Exit
 from forkmon.text import safe
 from forkmon.tui import actions, messages, theme
 from forkmon.tui.launch import Launch
 from forkmon.tui.screens.main import STYLE, MainScreen
-from forkmon.tui.supervisor import Supervisor, WorkerState
 from forkmon.tui.terminal import Terminal, driver_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from textual.screen import Screen
+
+    from forkmon import wire
+    from forkmon.tui.supervisor import Supervisor, WorkerState
 
 __all__ = ["ForkmonApp", "Launch", "run"]
 
@@ -50,11 +51,6 @@ class ForkmonApp(App[int]):
         self.set_keymap(keymap)
         self.main = MainScreen(launch, choose(launch.ascii), look.palette(), self)
         self.supervisor: Supervisor | None = None
-        if launch.worker is not None:
-            self.supervisor = Supervisor(
-                launch.worker, said=self._worker_said, changed=self._worker_changed
-            )
-            self.main.supervisor = self.supervisor
 
     def get_default_screen(self) -> Screen[None]:
         """Return the main screen."""
@@ -66,16 +62,31 @@ class ForkmonApp(App[int]):
             self._terminal.attach(asyncio.get_running_loop())
         for complaint in self.complaints[:1]:
             self.main.flash(complaint)
-        if self.supervisor is not None:
-            self.call_after_refresh(self.supervisor.start)
+        if self._launch.worker is not None:
+            self.call_after_refresh(self._hire, self._launch.worker)
+
+    def _hire(self, worker: tuple[str, ...]) -> None:
+        from forkmon.tui.supervisor import Supervisor  # after first paint
+
+        self.supervisor = Supervisor(worker, said=self._worker_said, changed=self._worker_changed)
+        self.main.supervisor = self.supervisor
+        self.supervisor.start()
 
     async def on_unmount(self) -> None:
         """End the worker; the terminal is already given back."""
+        self.main.keep()
         self.main.feed.close()
         if self.supervisor is not None:
             await self.supervisor.stop()
         if self._terminal is not None:
             self._terminal.detach()
+
+    def on_alerts_arrived(self, message: messages.AlertsArrived) -> None:
+        """Ring and leave a note on the desktop, where the person asked for it."""
+        if self._launch.bell:
+            self.bell()
+        if self._launch.desktop_note and self._driver is not None:
+            self._driver.write(f"\x1b]9;{message.text}\x07")
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Offer every action in the palette, and the themes."""
@@ -106,6 +117,8 @@ class ForkmonApp(App[int]):
         self.main.post_message(messages.WorkerChanged(state))
 
     def _worker_said(self, event: wire.Event) -> None:
+        from forkmon import wire
+
         match event:
             case wire.Hello():
                 self.main.post_message(messages.WorkerGreeted(event))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from forkmon.tui import fetching, model, tree_view
-from forkmon.tui.alert_groups import grouped
+from forkmon.tui.alarms import Alarms, members
+from forkmon.tui.overview import MapRow, map_rows
+from forkmon.tui.reads import Reads
 from forkmon.tui.scene import Scene, alike
-from forkmon.tui.widgets.alerts import ordered
 from forkmon.tui.widgets.layer_tree import Cell, change_of, window
 from forkmon.tui.widgets.panel import Subject
 
@@ -19,19 +20,10 @@ if TYPE_CHECKING:
     from forkmon.stats.reduced import Reduced
     from forkmon.stats.row import StatRow
     from forkmon.stats.series import Series
+    from forkmon.tui.marks import Marks
     from forkmon.tui.source import Source
+    from forkmon.tui.tree_model import Tree
     from forkmon.tui.tree_view import Pattern, Row
-
-T = TypeVar("T")
-
-SPARK_POINTS = 10
-"""Checkpoints a sparkline samples: two for each of its characters."""
-
-KEPT_COLUMNS = 32
-"""Whole columns remembered: what sorting scrubs through."""
-
-KEPT = 512
-"""Small reads remembered; enough for every step of a scrub to and fro."""
 
 
 @dataclass(slots=True)
@@ -49,24 +41,25 @@ class Desk:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.view = model.View()
-        self.source: Source | None = None
-        self.extra: tuple[Alert, ...] = ()
-        """Live notices that are never stored."""
+        self.reads = Reads()
+        self.alarms = Alarms()
         self.top = 0
         """First row of the tree on screen."""
         self._shown: _Shown | None = None
         self._cursor: int | None = None
-        self._alerts: tuple[Alert, ...] | None = None
-        self._cells: dict[tuple[int, str, int | None, int | None, int], Cell] = {}
-        self._columns: dict[tuple[int, str], Mapping[int, float | None]] = {}
-        self._stats: dict[tuple[int, int], StatRow | None] = {}
-        self._codes: dict[tuple[int, int], Reduced | None] = {}
-        self._series: dict[tuple[int, int], Series] = {}
-        self._known_alerts: set[tuple[str, str | None, int]] | None = None
-        self.new_alerts = 0
+        self._map: tuple[list[Row], Tree, tuple[MapRow, ...]] | None = None
         self.shelf = fetching.Shelf()
         self.visited = False
         """Whether an alert was gone to; the first `n` goes to the first one."""
+
+    @property
+    def source(self) -> Source | None:
+        """Return the connection of the small reads."""
+        return self.reads.source
+
+    @source.setter
+    def source(self, source: Source | None) -> None:
+        self.reads.source = source
 
     # -- changes ---------------------------------------------------------------------------
 
@@ -79,9 +72,8 @@ class Desk:
         view = model.landed(self.view, scene.timeline)
         if view.closed is None and scene.tree.nodes:
             view = replace(view, closed=scene.tree.initially_closed())
-        self._count_new(grouped(scene.alerts))
-        for memory in (self._stats, self._codes, self._series, self._cells, self._columns):
-            memory.clear()
+        self.alarms.count_new(scene.alerts)
+        self.reads.forget()
         self.shelf.retry()
         self.look(view, keep=False)
 
@@ -100,36 +92,70 @@ class Desk:
         )
         if not rows_same or ranked:
             self._shown = None
+        if old.filter != view.filter:
+            self.alarms.forget_filter()
         if not keep:
-            self._alerts = None
+            self.alarms.forget()
 
     def notice(self, extra: tuple[Alert, ...]) -> bool:
         """Set the live notices; tell whether they changed."""
-        if extra == self.extra:
+        if extra == self.alarms.extra:
             return False
-        self.extra = extra
-        self._alerts = None
+        self.alarms.extra = extra
+        self.alarms.forget()
         return True
 
     def seen_alerts(self) -> None:
         """Nothing is new any more: the person has looked."""
-        self.new_alerts = 0
-
-    def _count_new(self, alerts: Sequence[Alert]) -> None:
-        keys = {alert.key for alert in alerts}
-        if self._known_alerts is not None:
-            self.new_alerts += len(keys - self._known_alerts)
-            self.new_alerts = min(self.new_alerts, len(keys))
-        self._known_alerts = keys | (self._known_alerts or set())
+        self.alarms.new = 0
 
     # -- what is visible -------------------------------------------------------------------
 
     @property
+    def marks(self) -> Marks:
+        """Return what the person acknowledged and muted; the screen keeps it in their file."""
+        return self.alarms.marks
+
+    @property
+    def new_alerts(self) -> int:
+        """Return how many alerts came since the person looked."""
+        return self.alarms.new
+
+    @property
     def alerts(self) -> tuple[Alert, ...]:
-        """Return all alerts, worst and newest first, those of one event as one."""
-        if self._alerts is None:
-            self._alerts = grouped(ordered((*self.scene.alerts, *self.extra)))
-        return self._alerts
+        """Return the alerts not muted that the filter keeps, worst and newest first."""
+        return self.alarms.kept(self.scene, self.view.filter)
+
+    @property
+    def open_alerts(self) -> tuple[Alert, ...]:
+        """Return the alerts of the whole run that nobody acknowledged yet, filter or not."""
+        every = self.alarms.every(self.scene)
+        return tuple(a for a in every if a.key not in self.marks.acknowledged)
+
+    @property
+    def hidden_alerts(self) -> int:
+        """Return how many alerts the filter leaves out."""
+        return max(0, len(self.alarms.every(self.scene)) - len(self.alerts))
+
+    @property
+    def chosen_alert(self) -> Alert | None:
+        """Return the alert that the pane's cursor is on."""
+        alerts = self.alerts
+        return alerts[max(0, min(self.view.alert, len(alerts) - 1))] if alerts else None
+
+    def choose_alert(self, at: int) -> None:
+        """Put the cursor of the alerts on another one."""
+        self.look(replace(self.view, alert=at))
+
+    def members(self, alert: Alert) -> tuple[Alert, ...]:
+        """Return the alerts that one of `alerts` stands for."""
+        return members(self.scene, self.view.filter, alert)
+
+    def mark(self, marks: Marks) -> None:
+        """Take other marks; what they hide or show is computed again."""
+        self.alarms.marks = marks
+        self.alarms.forget()
+        self._shown = None
 
     @property
     def rows(self) -> list[Row]:
@@ -181,7 +207,8 @@ class Desk:
 
     def _compute(self) -> _Shown:
         tree, view = self.scene.tree, self.view
-        worst = tree_view.severities(tree, self.scene.alerts)
+        muted = self.marks.muted
+        worst = tree_view.severities(tree, [a for a in self.scene.alerts if a.kind not in muted])
         found = tree_view.pattern(view.filter)
         keep = self._keep(found, worst)
         if view.sort == "name":
@@ -189,7 +216,8 @@ class Desk:
             if view.reverse:
                 rows = tree_view.reversed_siblings(tree, rows)
         else:
-            rows = tree_view.ranked(tree, self._ranks(), reverse=view.reverse, keep=keep)
+            rank = self._ranks(worst)
+            rows = tree_view.ranked(tree, rank, reverse=view.reverse, keep=keep)
         return _Shown(rows, worst, found)
 
     def _keep(
@@ -207,63 +235,27 @@ class Desk:
 
         return keep
 
-    def _ranks(self) -> Mapping[int, float | None]:
-        view, source = self.view, self.source
-        if source is None or view.current is None:
-            return {}
-        now = self._column(source, view.current)
+    def _ranks(self, worst: Mapping[int, Severity]) -> Mapping[int, float | None]:
+        view = self.view
+        now = self.reads.column(view.current, view.statistic)
         if view.sort == "value":
             return now
-        base = model.baseline_id(view, self.scene.timeline)
-        before: Mapping[int, float | None] = {} if base is None else self._column(source, base)
+        changes = self._changes(now)
+        if view.sort == "change":
+            return changes
+        return tree_view.abnormality(self.scene.tree, worst, changes)
+
+    def _changes(self, now: Mapping[int, float | None]) -> dict[int, float | None]:
+        """Return how much each row differs from the baseline, without the direction."""
+        base = model.baseline_id(self.view, self.scene.timeline)
+        before = self.reads.column(base, self.view.statistic)
         changes = {
-            key: change_of(Cell(value, before.get(key)), view.statistic)
+            key: change_of(Cell(value, before.get(key)), self.view.statistic)
             for key, value in now.items()
         }
         return {key: None if c is None else abs(c) for key, c in changes.items()}
 
-    def _column(self, source: Source, checkpoint: int) -> Mapping[int, float | None]:
-        key = (checkpoint, self.view.statistic)
-        if key not in self._columns:
-            if len(self._columns) > KEPT_COLUMNS:
-                self._columns.clear()
-            self._columns[key] = source.column(*key)
-        return self._columns[key]
-
-    # -- small reads -----------------------------------------------------------------------
-
-    def cells(self, rows: Sequence[Row]) -> dict[int, Cell]:
-        """Return the numbers of some visible rows; only what is not remembered is read."""
-        view = self.view
-        base = model.baseline_id(view, self.scene.timeline)
-        stamp = (view.statistic, view.current, base, len(self.scene.timeline))
-        nodes = self.scene.tree.nodes
-        ids = [entry for row in rows if (entry := nodes[row.node].entry) is not None]
-        missing = [i for i in ids if (i, *stamp) not in self._cells]
-        if missing and self.source is not None and view.current is not None:
-            self._read_cells(missing, view.current, base, stamp)
-        empty = Cell()
-        return {i: self._cells.get((i, *stamp), empty) for i in ids}
-
-    def _read_cells(
-        self,
-        ids: Sequence[int],
-        current: int,
-        base: int | None,
-        stamp: tuple[str, int | None, int | None, int],
-    ) -> None:
-        if self.source is None:
-            return
-        if len(self._cells) > KEPT * 8:
-            self._cells.clear()
-        sampled = _sampled([row.id for row in self.scene.timeline], SPARK_POINTS)
-        wanted = list(dict.fromkeys([*sampled, current, current if base is None else base]))
-        found = self.source.sparks(ids, self.view.statistic, wanted)
-        nothing = (None,) * len(wanted)
-        for i in ids:
-            at = dict(zip(wanted, found.get(i, nothing), strict=True))
-            before = None if base is None else at[base]
-            self._cells[(i, *stamp)] = Cell(at[current], before, tuple(at[c] for c in sampled))
+    # -- what the panels are about ---------------------------------------------------------
 
     @property
     def subject(self) -> Subject | None:
@@ -279,47 +271,34 @@ class Desk:
         entry = scene.entry(node.entry)
         return Subject(name, entry, current, baseline, scene.timeline, view.follow)
 
+    @property
+    def map_rows(self) -> tuple[MapRow, ...]:
+        """Return the rows of the overview: all tensors, or those that the filter keeps."""
+        kept = (self.rows, self.scene.tree)
+        if self._map is None or self._map[0] is not kept[0] or self._map[1] is not kept[1]:
+            tree = self.scene.tree
+            keep = self._keep(self.pattern, self.worst)
+            shown = (i for i in range(len(tree.nodes)) if keep is None or keep(i))
+            self._map = (*kept, map_rows(tree, shown))
+        return self._map[2]
+
+    def cells(self, rows: Sequence[Row]) -> dict[int, Cell]:
+        """Return the numbers of some visible rows."""
+        view, timeline = self.view, self.scene.timeline
+        base = model.baseline_id(view, timeline)
+        nodes = self.scene.tree.nodes
+        ids = [entry for row in rows if (entry := nodes[row.node].entry) is not None]
+        stamp = (view.statistic, view.current, base, len(timeline))
+        return self.reads.cells(ids, stamp, timeline)
+
     def stat(self, tensor: int, checkpoint: int) -> StatRow | None:
         """Return one row of numbers."""
-        return self._read(self._stats, (tensor, checkpoint), lambda s: s.stat(tensor, checkpoint))
+        return self.reads.stat(tensor, checkpoint)
 
     def reduced(self, tensor: int, checkpoint: int) -> Reduced | None:
         """Return one histogram."""
-        key = (tensor, checkpoint)
-        return self._read(self._codes, key, lambda s: s.reduced(tensor, checkpoint))
+        return self.reads.reduced(tensor, checkpoint)
 
     def series(self, tensor: int) -> Series | None:
         """Return one row's columns over the timeline."""
-        timeline = self.scene.timeline
-        return self._read(self._series, (tensor, 0), lambda s: s.series(tensor, timeline))
-
-    def digest(self, tensor: int, checkpoint: int) -> int | None:
-        """Return the content hash of a tensor at a checkpoint."""
-        trace = None if self.source is None else self.source.trace(tensor, checkpoint)
-        return None if trace is None else trace.digest
-
-    def note(self, tensor: str) -> str:
-        """Return what is to be said of a tensor: which one on disk it is a part of, say."""
-        return "" if self.source is None else self.source.note(tensor)
-
-    def _read(
-        self,
-        memory: dict[tuple[int, int], T],
-        key: tuple[int, int],
-        read: Callable[[Source], T],
-    ) -> T | None:
-        if key not in memory:
-            if self.source is None:
-                return None
-            if len(memory) > KEPT:
-                memory.clear()
-            memory[key] = read(self.source)
-        return memory[key]
-
-
-def _sampled(ids: Sequence[int], points: int) -> list[int]:
-    """Return at most `points` of the ids, evenly spread, the last one always among them."""
-    if len(ids) <= points:
-        return list(ids)
-    last = len(ids) - 1
-    return [ids[round(i * last / (points - 1))] for i in range(points)]
+        return self.reads.series(tensor, self.scene.timeline)

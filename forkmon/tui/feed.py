@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 from forkmon.errors import StoreError
 from forkmon.store.place import state_directory
 from forkmon.text import safe
-from forkmon.tui import fetching, messages, scene
+from forkmon.tui import messages, scene
 
 if TYPE_CHECKING:
     from textual.message import Message
     from textual.timer import Timer
 
-    from forkmon.stats.series import Series
     from forkmon.tui.desk import Desk
-    from forkmon.tui.fetching import ChannelHistory, Wanted
+    from forkmon.tui.fetching import Found, Wanted
     from forkmon.tui.launch import Launch
     from forkmon.tui.scene import Scene
     from forkmon.tui.screens.main import MainScreen
@@ -78,12 +77,17 @@ class Feed:
         said: Message
         try:
             said = messages.SceneLoaded(
-                scene.load(self._launch.open_source, self._launch.name, before, progress)
+                scene.load(self._launch.open_source, self._title(), before, progress)
             )
         except StoreError as error:
             said = messages.SceneUnavailable(safe(error))
         with contextlib.suppress(RuntimeError):  # the person left meanwhile
             self._screen.post_message(said)
+
+    def _title(self) -> str:
+        """Return what the run is called; a viewer without a title asks the store."""
+        launch = self._launch
+        return launch.title if launch.worker is None else launch.name
 
     def loaded(self, found: Scene) -> None:
         """Hand a scene to the desk, with a connection for the small reads."""
@@ -109,11 +113,13 @@ class Feed:
         Thread(target=self._fetch, args=(self._wanted.pop(0),), daemon=True).start()
 
     def _fetch(self, wanted: Wanted) -> None:
-        found: Series | ChannelHistory | None = None
+        found: Found | None = None
         with contextlib.suppress(StoreError):
+            from forkmon.tui import slow_reads  # after first paint
+
             source = self._launch.open_source()
             try:
-                found = fetching.read(source, wanted)
+                found = slow_reads.read(source, wanted)
             finally:
                 source.close()
         with contextlib.suppress(RuntimeError):  # the person left meanwhile

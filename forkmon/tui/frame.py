@@ -6,19 +6,26 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from forkmon.draw.ink import Ink, Line, Span
+from forkmon.draw.numbers import step
 from forkmon.text import safe
 from forkmon.tui import layout
 from forkmon.tui.fetching import MOST_SKETCHES, sketches
+from forkmon.tui.model import ESTIMATED, mapped, steps_shown
+from forkmon.tui.trainer import logged
 from forkmon.tui.widgets import alerts as alert_pane
 from forkmon.tui.widgets import layer_tree, panel
 from forkmon.tui.widgets.panel_channels import channels_lines, no_channels
-from forkmon.tui.widgets.panel_histogram import histogram_lines, nothing
+from forkmon.tui.widgets.panel_fork import fork_lines
+from forkmon.tui.widgets.panel_histogram import Layers, histogram_lines, nothing
+from forkmon.tui.widgets.panel_overview import overview_lines
+from forkmon.tui.widgets.panel_path import path_lines
 from forkmon.tui.widgets.words import Box
 
 if TYPE_CHECKING:
     from forkmon.draw.glyphs import Glyphs
     from forkmon.tui.desk import Desk
     from forkmon.tui.layout import Plan
+    from forkmon.tui.widgets.panel import Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,17 +131,62 @@ def histogram_panel(desk: Desk, frame: Frame) -> list[Line]:
     if subject.entry is None:
         text = "this row only holds others: open it with enter"
         return _set_in(nothing(text, frame.box))
-    now = desk.reduced(subject.entry.id, subject.current.id)
-    before = None
-    if subject.baseline is not None:
-        before = desk.reduced(subject.entry.id, subject.baseline.id)
-    scale = desk.view.count_scale
-    return _set_in(histogram_lines(subject, now, before, scale, frame.box))
+    return _set_in(histogram_lines(subject, _layers(desk, subject), desk.view, frame.box))
+
+
+def _layers(desk: Desk, subject: Subject) -> Layers:
+    """Return the row's distribution now, at the baseline, and at the checkpoint before."""
+    entry = subject.entry
+    if entry is None:
+        return Layers(None)
+    now = desk.reduced(entry.id, subject.current.id)
+    base = subject.baseline
+    baseline = None if base is None else desk.reduced(entry.id, base.id)
+    at = desk.scene.index_of(subject.current.id)
+    if not desk.view.previous or not at:
+        return Layers(now, baseline)
+    before = desk.scene.timeline[at - 1]
+    if base is not None and before.id == base.id:
+        return Layers(now, baseline)  # it is there already, as the baseline
+    said = f"step {step(before.step)}"
+    return Layers(now, baseline, desk.reduced(entry.id, before.id), said)
+
+
+def fork_panel(desk: Desk, frame: Frame) -> list[Line]:
+    """Return the drawing of panel 2."""
+    subject = desk.subject
+    if subject is None or subject.entry is None:
+        return _set_in(nothing("this row only holds others: open it with enter", frame.box))
+    history = desk.shelf.fork(subject, desk.view.fork_view)
+    reason = no_channels(subject.entry) if desk.view.fork_view != "elements" else ""
+    if reason:
+        return _set_in(nothing(f"{reason}; c shows the values", frame.box))
+    return _set_in(fork_lines(subject, history, desk.scene.alerts, desk.view, frame.box))
+
+
+def path_panel(desk: Desk, frame: Frame) -> list[Line]:
+    """Return the drawing of panel 6."""
+    subject = desk.subject
+    if subject is None:
+        return _set_in(nothing("no checkpoint yet", frame.box))
+    found = desk.shelf.path(desk.scene.timeline)
+    return _set_in(path_lines(subject, found, frame.box))
+
+
+def overview_panel(desk: Desk, frame: Frame) -> list[Line]:
+    """Return the drawing of panel 5."""
+    subject = desk.subject
+    if subject is None:
+        return _set_in(nothing("no tensor is shown: esc clears the filter", frame.box))
+    rows = desk.map_rows
+    ids = [row.entry for row in rows]
+    found = desk.shelf.overview(desk.scene.timeline, mapped(desk.view), ids)
+    return _set_in(overview_lines(subject, rows, found, desk.worst, desk.view, frame.box))
 
 
 def curves_panel(desk: Desk, frame: Frame) -> list[Line]:
     """Return the drawing of panel 3."""
-    from forkmon.tui.widgets.panel_curves import curves_lines  # plotext, after first paint
+    from forkmon.tui.widgets.panel_curves import Shown, curves_lines  # after first paint
 
     subject = desk.subject
     series = None
@@ -142,7 +194,7 @@ def curves_panel(desk: Desk, frame: Frame) -> list[Line]:
         series = desk.series(subject.entry.id)
     if subject is None or series is None:
         return _set_in(nothing("this row has no numbers of its own", frame.box))
-    if desk.view.estimate:
+    if desk.view.estimate in ESTIMATED:
         many = sketches(desk.scene.tree, subject)
         if many > MOST_SKETCHES:
             text = f"{many:,} sketches are too many for a curve: choose a row with fewer tensors"
@@ -151,7 +203,9 @@ def curves_panel(desk: Desk, frame: Frame) -> list[Line]:
         if moved is None:
             return _set_in(nothing(f"reading {many:,} sketches", frame.box))
         series = replace(series, values={**series.values, **moved.values})
-    return _set_in(curves_lines(series, subject.current.step, desk.view, frame.box))
+    curves = logged(desk.scene.metrics)
+    shown = Shown(subject.current.step, steps_shown(desk.view, desk.scene.timeline))
+    return _set_in(curves_lines(series, curves, shown, desk.view, frame.box))
 
 
 def channels_panel(desk: Desk, frame: Frame) -> list[Line]:
@@ -178,7 +232,7 @@ def detail_lines(desk: Desk, frame: Frame) -> list[Line]:
     if not same and subject.baseline is not None:
         before = desk.stat(subject.entry.id, subject.baseline.id)
     lines = [panel.numbers_line(now, width, glyphs)]
-    metrics = desk.scene.metrics or {}
+    metrics = logged(desk.scene.metrics)
     tall = rows >= 3
     if tall or (rows == 2 and not metrics):
         moved = panel.moved_parts(desk.shelf.moved(subject), glyphs)
@@ -199,6 +253,8 @@ def alert_lines(desk: Desk, frame: Frame) -> tuple[list[Line], int]:
         chosen=max(0, min(desk.view.alert, many - 1)),
         new=desk.new_alerts,
         focused=focused,
+        hidden=desk.hidden_alerts,
+        marks=desk.marks,
     )
     lines, cursor = alert_pane.alert_lines(
         listing, frame.width, frame.plan.alerts, frame.glyphs, titled=frame.plan.alerts_titled

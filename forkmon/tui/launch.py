@@ -25,7 +25,7 @@ class Launch:
     worker: tuple[str, ...] | None = None
     """The worker's whole command line; None shows a history and starts nothing."""
     title: str = ""
-    """What the run is called; empty is the last part of `run`."""
+    """What the run is called; empty is what the store of a viewer says, else the end of `run`."""
     theme: str = "dark"
     ascii: bool = False
     no_color: bool = False
@@ -33,6 +33,10 @@ class Launch:
     now: Callable[[], float] = time.time
     keymap: Mapping[str, str] = field(default_factory=dict[str, str])
     """Action id -> keys; see `forkmon.tui.actions`."""
+    bell: bool = False
+    """Ring for new alerts."""
+    desktop_note: bool = False
+    """Tell new alerts to terminals that know OSC 9."""
     warnings: tuple[str, ...] = ()
     """Sentences for the first seconds, for instance about the config file."""
 

@@ -8,8 +8,8 @@ from textual.message import Message
 
 if TYPE_CHECKING:
     from forkmon import wire
-    from forkmon.stats.series import Series
-    from forkmon.tui.fetching import ChannelHistory, Key
+    from forkmon.text import SafeText
+    from forkmon.tui.fetching import Found, Key
     from forkmon.tui.scene import Scene
     from forkmon.tui.supervisor import WorkerState
 
@@ -93,7 +93,7 @@ class SceneLoaded(Message):
 class Fetched(Message):
     """Something was read in a thread."""
 
-    def __init__(self, key: Key, found: Series | ChannelHistory | None) -> None:
+    def __init__(self, key: Key, found: Found | None) -> None:
         super().__init__()
         self.key = key
         self.found = found
@@ -109,3 +109,11 @@ class SceneUnavailable(Message):
     def can_replace(self, message: Message) -> bool:
         """Only the newest reason matters."""
         return isinstance(message, SceneUnavailable)
+
+
+class AlertsArrived(Message):
+    """Alerts that were not there before are on the screen."""
+
+    def __init__(self, text: SafeText) -> None:
+        super().__init__()
+        self.text = text

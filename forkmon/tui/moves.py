@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forkmon.draw.numbers import step
-from forkmon.tui import model
+from forkmon.tui import alert_moves, look_moves, model
+from forkmon.tui.overview import row_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,7 +22,18 @@ def vertical(desk: Desk, by: int) -> str:
         last = len(desk.alerts) - 1
         desk.look(replace(view, alert=max(0, min(last, view.alert + by))))
         return ""
+    if view.pane == "panel" and view.panel == "overview":
+        return _in_map(desk, by)
     return to_row(desk, desk.cursor + by)
+
+
+def _in_map(desk: Desk, by: int) -> str:
+    """Go to another tensor of the overview."""
+    rows = desk.map_rows
+    if rows and desk.subject is not None:
+        at = row_of(rows, desk.subject.name) + by
+        alert_moves.reveal(desk, rows[max(0, min(len(rows) - 1, at))].path)
+    return ""
 
 
 def to_row(desk: Desk, at: int) -> str:
@@ -33,10 +45,15 @@ def to_row(desk: Desk, at: int) -> str:
     return ""
 
 
+def _along(desk: Desk, by: int) -> str:
+    """Move along the panel's horizontal axis: values in the histogram, else steps."""
+    return look_moves.probe(desk, by) if desk.view.panel == "histogram" else scrub(desk, by)
+
+
 def left(desk: Desk, _page: int) -> str:
-    """Close the block, else go to its parent; in the panel, one checkpoint back."""
+    """Close the block, else go to its parent; in the panel, move what is read off."""
     if desk.view.pane == "panel":
-        return scrub(desk, -1)
+        return _along(desk, -1)
     rows = desk.rows
     if desk.view.pane != "layers" or not rows:
         return ""
@@ -51,9 +68,9 @@ def left(desk: Desk, _page: int) -> str:
 
 
 def right(desk: Desk, _page: int) -> str:
-    """Open the block, else go into it; in the panel, one checkpoint forward."""
+    """Open the block, else go into it; in the panel, move what is read off."""
     if desk.view.pane == "panel":
-        return scrub(desk, 1)
+        return _along(desk, 1)
     rows = desk.rows
     if desk.view.pane != "layers" or not rows:
         return ""
@@ -67,7 +84,10 @@ def right(desk: Desk, _page: int) -> str:
 def open_row(desk: Desk, _page: int) -> str:
     """Open or close the block; in the alerts, go to the tensor and step."""
     if desk.view.pane == "alerts":
-        return _to_alert(desk, with_step=True)
+        return alert_moves.to_alert(desk, with_step=True)
+    if desk.view.pane == "panel" and desk.view.panel == "overview":
+        desk.look(replace(desk.view, panel="fork", pane="layers", zoom=False))
+        return ""
     rows = desk.rows
     if not rows or rows[desk.cursor].opened is None or desk.pattern is not None:
         return ""
@@ -122,6 +142,7 @@ def sort(desk: Desk, _page: int) -> str:
         "name": "ordered by name",
         "value": f"all tensors, largest {desk.view.statistic} first",
         "change": "all tensors, largest change from the baseline first",
+        "abnormal": "all tensors, worst alert first, then largest change",
     }[order]
 
 
@@ -134,127 +155,28 @@ def sort_reverse(desk: Desk, _page: int) -> str:
 def focus(desk: Desk, by: int) -> str:
     """Give another pane the arrow keys."""
     pane = model.cycled(model.PANES, desk.view.pane, by)
-    desk.look(replace(desk.view, pane=pane, zoom=desk.view.zoom and pane == "panel"))
+    zoomed = desk.view.zoom and pane == "panel"
+    desk.look(replace(desk.view, pane=pane, zoom=zoomed, probe=None))
     if pane == "alerts":
         desk.seen_alerts()
     return ""
 
 
-def histogram(desk: Desk, _page: int) -> str:
-    """Show panel 1."""
-    desk.look(replace(desk.view, panel="histogram"))
-    return ""
-
-
-def curves(desk: Desk, _page: int) -> str:
-    """Show panel 3."""
-    desk.look(replace(desk.view, panel="curves"))
-    return ""
-
-
-def channels(desk: Desk, _page: int) -> str:
-    """Show panel 4."""
-    desk.look(replace(desk.view, panel="channels"))
-    return ""
-
-
-def value_scale(desk: Desk, _page: int) -> str:
-    """Change the scale of values (or counts) of the open panel."""
-    view = desk.view
-    if view.panel == "curves":
-        desk.look(replace(view, log_values=not view.log_values))
-        return f"{view.charted} on a log axis" if desk.view.log_values else "linear values"
-    if view.panel == "channels":
-        return "norms are always on a log axis"
-    scale = model.cycled(model.COUNT_SCALES, view.count_scale)
-    desk.look(replace(view, count_scale=scale))
-    return {"linear": "linear", "symlog": "values on a symlog axis", "log count": "log density"}[
-        scale
-    ]
-
-
-def step_scale(desk: Desk, _page: int) -> str:
-    """Change the scale of steps of the curves."""
-    desk.look(replace(desk.view, log_steps=not desk.view.log_steps))
-    said = "log steps" if desk.view.log_steps else "linear steps"
-    return said if desk.view.panel == "curves" else f"{said} (panel 3)"
-
-
-def zoom(desk: Desk, _page: int) -> str:
-    """Give the panel the whole screen, or take it back."""
-    zoomed = not desk.view.zoom
-    desk.look(replace(desk.view, zoom=zoomed, pane="panel" if zoomed else "layers"))
-    return ""
-
-
 def clear(desk: Desk, _page: int) -> str:
-    """Undo the nearest of: full screen, filter, alerts only, the focus."""
+    """Undo the nearest of: full screen, reading off, filter, alerts only, the focus."""
     view = desk.view
     if view.zoom:
-        return zoom(desk, 0)
+        return look_moves.zoom(desk, 0)
+    if view.probe is not None:
+        desk.look(replace(view, probe=None))
+        return ""
     if view.filter:
         desk.look(replace(view, filter=""))
         return "filter cleared"
     if view.alerts_only:
-        return alerts_only(desk, 0)
+        return alert_moves.alerts_only(desk, 0)
     desk.look(replace(view, pane="layers"))
     return ""
-
-
-def alerts_only(desk: Desk, _page: int) -> str:
-    """Show only layers with alerts, or all."""
-    if not desk.view.alerts_only and not desk.worst:
-        return "no layer has an alert"
-    desk.look(replace(desk.view, alerts_only=not desk.view.alerts_only))
-    return "only layers with alerts; ! or esc shows all" if desk.view.alerts_only else "all layers"
-
-
-def next_alert(desk: Desk, by: int) -> str:
-    """Choose another alert, and put the cursor on its tensor."""
-    many = len(desk.alerts)
-    if not many:
-        return "no alerts"
-    at = desk.view.alert
-    at = (min(at, many - 1) + by) % many if desk.visited else 0 if by > 0 else many - 1
-    desk.visited = True
-    desk.look(replace(desk.view, alert=at))
-    desk.seen_alerts()
-    return _to_alert(desk, with_step=False)
-
-
-def _to_alert(desk: Desk, *, with_step: bool) -> str:
-    alerts = desk.alerts
-    if not alerts:
-        return "no alerts"
-    alert = alerts[max(0, min(desk.view.alert, len(alerts) - 1))]
-    if alert.tensor is not None:
-        reveal(desk, alert.tensor)
-    if with_step:
-        there = [row for row in desk.scene.timeline if row.step == alert.step]
-        row = next((row for row in there if row.segment == alert.segment), None)
-        if row is None and there:
-            row = there[-1]
-        if row is not None:
-            desk.look(replace(desk.view, current=row.id, follow=False, pane="layers"))
-            return f"at step {step(row.step)}, where it was detected"
-    return ""
-
-
-def reveal(desk: Desk, path: str) -> None:
-    """Put the cursor on a tensor, opening what hides it."""
-    tree = desk.scene.tree
-    index = tree.index.get(path)
-    if index is None:
-        return
-    above = {tree.nodes[i].path for i in tree.ancestors(index)}
-    view = replace(
-        desk.view,
-        path=tree.nodes[index].path,
-        closed=(desk.view.closed or frozenset()) - above,
-    )
-    if not any(row.node == index for row in desk.rows) and (view.filter or view.alerts_only):
-        view = replace(view, filter="", alerts_only=False)
-    desk.look(view)
 
 
 MOVES: Mapping[str, Callable[[Desk, int], str]] = {
@@ -278,14 +200,24 @@ MOVES: Mapping[str, Callable[[Desk, int], str]] = {
     "step-newest": newest,
     "baseline": baseline,
     "pause": pause,
-    "panel-histogram": histogram,
-    "panel-curves": curves,
-    "panel-channels": channels,
-    "value-scale": value_scale,
-    "step-scale": step_scale,
-    "zoom": zoom,
-    "alert-next": lambda desk, _: next_alert(desk, 1),
-    "alert-previous": lambda desk, _: next_alert(desk, -1),
-    "alerts-only": alerts_only,
+    "panel-histogram": look_moves.open_panel("histogram"),
+    "panel-fork": look_moves.open_panel("fork"),
+    "panel-curves": look_moves.open_panel("curves"),
+    "panel-channels": look_moves.open_panel("channels"),
+    "panel-overview": look_moves.overview,
+    "panel-path": look_moves.open_panel("path"),
+    "value-scale": look_moves.value_scale,
+    "step-scale": look_moves.step_scale,
+    "closer": lambda desk, _: look_moves.zoom_steps(desk, 1),
+    "wider": lambda desk, _: look_moves.zoom_steps(desk, -1),
+    "previous": look_moves.previous,
+    "fork-view": look_moves.fork_view,
+    "zoom": look_moves.zoom,
+    "alert-next": lambda desk, _: alert_moves.next_alert(desk, 1),
+    "alert-previous": lambda desk, _: alert_moves.next_alert(desk, -1),
+    "alerts-only": alert_moves.alerts_only,
+    "acknowledge": alert_moves.acknowledge,
+    "mute": alert_moves.mute,
+    "unmute": alert_moves.unmute,
 }
 """Action id -> move; the other actions are the screen's own."""

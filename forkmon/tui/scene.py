@@ -32,6 +32,8 @@ class Scene:
     entries: Mapping[int, TensorEntry] | None = None
     alerts: tuple[Alert, ...] = ()
     metrics: Mapping[str, Sequence[tuple[int, float]]] | None = None
+    verdict: tuple[str, ...] = ()
+    """The state of the run and its reasons; empty where the store keeps none."""
 
     def index_of(self, checkpoint_id: int | None) -> int | None:
         """Return a checkpoint's place on the timeline."""
@@ -52,9 +54,13 @@ def load(
     before: Scene | None,
     progress: wire.Progress | None = None,
 ) -> Scene:
-    """Read a new scene; the tree of `before` is kept where the tensors are the same."""
+    """Read a new scene; the tree of `before` is kept where the tensors are the same.
+
+    Without a title the run is called what the store calls it.
+    """
     source = open_source()
     try:
+        title = title or source.run().name
         attempt = source.attempt()
         timeline = source.timeline()
         if attempt is not None and _whole(attempt, timeline, progress):
@@ -74,9 +80,15 @@ def load(
             entries=entries,
             alerts=source.alerts(),
             metrics=source.metrics(),
+            verdict=_verdict(source),
         )
     finally:
         source.close()
+
+
+def _verdict(source: Source) -> tuple[str, ...]:
+    found = source.verdict()
+    return () if found is None else (found.state, *found.reasons)
 
 
 def _entries(source: Source, timeline: Timeline, before: Scene | None) -> Mapping[int, TensorEntry]:

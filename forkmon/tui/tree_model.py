@@ -75,23 +75,41 @@ class Tree:
 EMPTY = Tree(nodes=(), index={}, tensors=0)
 
 
-def key_of(entry: Entry) -> str:
-    """Return the path of an entry: its name, under its role unless that is `model`."""
-    if entry.role == "model":
+def branches(entries: Iterable[Entry]) -> dict[str, str]:
+    """Return the path under which each role's tensors stand; the model's stand at the root.
+
+    It is the role's name, unless a part of the model is called so too.
+    """
+    roles = {entry.role for entry in entries} - {"model"}
+    taken = {entry.name.partition(".")[0] for entry in entries if entry.role == "model"}
+    return {role: f"({role})" if role in taken else role for role in sorted(roles)}
+
+
+def key_of(entry: Entry, branch: Mapping[str, str]) -> str:
+    """Return the path of an entry: its name, under the branch of its role."""
+    if entry.role not in branch:
         return entry.name
-    return f"{entry.role}.{entry.name}" if entry.name else entry.role
+    return f"{branch[entry.role]}.{entry.name}" if entry.name else branch[entry.role]
 
 
 def build(entries: Sequence[Entry], title: str) -> Tree:
     """Return the tree of the tensors among `entries`; blocks lend their ids to inner rows."""
-    blocks = {key_of(e): e.id for e in entries if e.kind == "block"}
-    tensors = {key_of(e): e.id for e in entries if e.kind != "block"}
+    branch = branches(entries)
+    blocks = {key_of(e, branch): e.id for e in entries if e.kind == "block"}
+    tensors = {key_of(e, branch): e.id for e in entries if e.kind != "block"}
     if not tensors:
         return EMPTY
+    extra = {key_of(e, branch) for e in entries if e.kind != "block" and e.role in branch}
     part_key = cache(natural_key)  # few parts make many names
-    names = sorted(tensors, key=lambda name: [part_key(part) for part in name.split(".")])
+    names = sorted(
+        tensors, key=lambda name: (name in extra, [part_key(part) for part in name.split(".")])
+    )
     shown = _shown_containers(names)
+    if len(extra) < len(names):
+        shown |= set(branch.values())
     drafts = _drafts(names, shown, tensors, blocks, title)
+    for draft in drafts:
+        draft.numbered |= draft.path in branch.values()  # another role's tensors open closed
     nodes = _with_ends(drafts)
     index: dict[str, int] = {}
     for i, node in enumerate(nodes):

@@ -66,13 +66,20 @@ def _fuzzy(wanted: str) -> Callable[[str], bool]:
     return matches
 
 
+def row_of(tree: Tree, name: str) -> int | None:
+    """Return the row of what an alert names: a path, or `role:name` for other roles' tensors."""
+    role, colon, rest = name.partition(":")
+    ways = (name, f"{role}.{rest}", f"({role}).{rest}") if colon else (name,)
+    return next((tree.index[way] for way in ways if way in tree.index), None)
+
+
 def severities(tree: Tree, alerts: Iterable[Alert]) -> dict[int, Severity]:
     """Return the worst severity of every row, what is below it included."""
     worst: dict[int, Severity] = {}
     for alert in alerts:
         if alert.tensor is None or not tree.nodes:
             continue
-        row = tree.index.get(alert.tensor)
+        row = row_of(tree, alert.tensor)
         if row is None:
             continue
         for index in (row, *tree.ancestors(row)):
@@ -130,6 +137,18 @@ def ranked(
             numbered.append((value if reverse else -value, i))
     order = [i for _, i in sorted(numbered)] + without
     return [Row(i, 0, None, full=True) for i in order]
+
+
+def abnormality(
+    tree: Tree, worst: Mapping[int, Severity], changes: Mapping[int, float | None]
+) -> dict[int, float | None]:
+    """Return how much each row is worth a look: its worst alert, then its change; by entry."""
+    found: dict[int, float | None] = {}
+    for index, node in enumerate(tree.nodes):
+        if node.entry is not None:
+            change = changes.get(node.entry) or 0.0
+            found[node.entry] = int(worst.get(index, 0)) + change / (1.0 + change)
+    return found
 
 
 def reversed_siblings(tree: Tree, rows: Sequence[Row]) -> list[Row]:

@@ -275,3 +275,25 @@ def test_an_outline_over_bars_is_cut_out_of_them(normal: Reduced) -> None:
     assert any(";7m" in text for text in ansi(lines, color=True))
     drawn = histogram(normal, baseline=wider, width=70, height=20, glyphs=ASCII)
     assert all(span.over is None for line in drawn for span in line)
+
+
+@given(CODES)
+def test_the_cumulative_bars_never_fall(codes: dict[int, int]) -> None:
+    """The share below rises from left to right, up to all of the values inside the axis."""
+    source = density_of(_from(codes))
+    lo, hi = robust_range([source])
+    bounds = bars.edges(Linear(lo, hi), 40)
+    shown = bars.below(source, bounds)
+    assert all(a <= b + 1e-12 for a, b in pairwise(shown.heights))
+    outside = shown.columns.right / source.n
+    assert shown.heights[-1] == pytest.approx(1 - outside, abs=1e-9)
+
+
+def test_the_probe_reads_value_density_and_mass(normal: Reduced) -> None:
+    """In the middle of a symmetric law half of the values lie below."""
+    lines = plain(histogram(normal, width=80, height=20, lo=-4, hi=4, probe=0.5))
+    assert lines[0].startswith("at 0   50 % below, density .39")
+    low = plain(histogram(normal, width=80, height=20, lo=-4, hi=4, probe=0.0))
+    assert "<.1 % below" in low[0]
+    summed = plain(histogram(normal, width=80, height=20, lo=-4, hi=4, probe=0.5, cumulative=True))
+    assert "density" not in summed[0]

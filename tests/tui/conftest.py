@@ -17,6 +17,7 @@ from textual.pilot import Pilot
 
 from forkmon.stats.alert import Alert, Severity
 from forkmon.stats.channels import measure
+from forkmon.stats.modality import Modality, Peak, View, encode
 from forkmon.stats.names import ancestors
 from forkmon.stats.reduced import Reduced, key_of
 from forkmon.stats.row import StatRow
@@ -92,6 +93,15 @@ def reduced_of(values: list[float], pivot: float = 0.0) -> Reduced:
     return Reduced(pivot, keys, tuple(counts[k] for k in keys))
 
 
+def modality_at(name: str, step: int) -> dict[View, Modality]:
+    """Return what the values of a step have: two peaks where they split, one elsewhere."""
+    one = Modality("peaks", 1, 1, (Peak(0.0, 1.0, 1.0),), (), 0.0, 0.0, 0.01, 0.9, 400, 0.0)
+    if "ln_" not in name or step <= 200:
+        return {"elements": one, "rows": one} if "ln_" not in name else {"elements": one}
+    peaks = (Peak(0.75, 0.67, 0.9), Peak(1.25, 0.33, 0.9))
+    return {"elements": Modality("peaks", 2, 2, peaks, (1.0,), 0.9, 9.0, 0.1, 1e-9, 400, 10.0)}
+
+
 @dataclass
 class Maker:
     """Writes checkpoints into a real store."""
@@ -139,9 +149,10 @@ class Maker:
             channels = None if vector else measure(matrix.sum(1), matrix.sum(0)).encode()
             shape = (len(values),) if vector else (20, len(values) // 20)
             digest = hash((name, step)) & (2**64 - 1)
+            modality = encode(modality_at(name, step))
             yield (
                 TensorKey(name, "tensor", "model", "f32", shape),
-                Trace(digest, struct.pack("<256f", *sums), channels),
+                Trace(digest, struct.pack("<256f", *sums), channels, modality),
             )
 
     def add(self, step: int) -> None:

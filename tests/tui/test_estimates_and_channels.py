@@ -126,7 +126,7 @@ async def test_provenance_shows_the_content_hash(
         subject = app.main.desk.subject
         assert subject is not None
         assert subject.entry is not None
-        digest = app.main.desk.digest(subject.entry.id, subject.current.id)
+        digest = app.main.desk.reads.digest(subject.entry.id, subject.current.id)
         assert digest is not None
         assert f"{digest:016x}" in screen_text(app)
 

@@ -35,10 +35,10 @@ from forkmon.store.reader import Reader
 from forkmon.tui.app import Launch, run
 store, pidfile, mode = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 if mode == "crash":
-    from forkmon.tui.screens.main import MainScreen
+    from forkmon.tui.screens.opener import Opener
     def boom(self):
         raise ZeroDivisionError("a bug of ours")
-    MainScreen._help = boom
+    Opener.help = boom
 worker = None if mode == "view" else (sys.executable, "-c", sys.argv[4], pidfile)
 sys.exit(run(Launch(run=store.with_suffix(""), store=store, open_source=lambda: Reader.open(store),
                     worker=worker, title="tiny-lm")))

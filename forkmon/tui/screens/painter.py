@@ -28,8 +28,8 @@ COMPACT = 100
 
 HINTS: tuple[Hint, ...] = (
     (", .", "step"), ("b", "baseline"), ("/", "filter"), ("?", "help"), ("q", "quit"),
-    ("n", "alert"), ("1 3 4", "panel"), ("s", "sort"), ("v", "statistic"), ("y", "scale"),
-    ("z", "zoom"),
+    ("n", "alert"), ("e", "explain"), ("d", "diff"), ("1-6", "panel"), ("s", "sort"),
+    ("v", "statistic"), ("y", "scale"), ("z", "zoom"),
 )  # fmt: skip
 """The most useful first: what does not fit is left out from the end."""
 
@@ -68,7 +68,7 @@ class Painter:
         header = header_line(
             desk.scene,
             picture.watch,
-            desk.alerts,
+            desk.open_alerts,
             now=picture.now,
             width=width,
             glyphs=self._glyphs,
@@ -107,8 +107,14 @@ class Painter:
         self._view("head").show(frames.panel_head(desk, frame))
         if desk.view.panel == "histogram":
             self._view("panel").show(frames.histogram_panel(desk, frame))
-        elif desk.view.panel == "channels":
-            self._view("panel").show(frames.channels_panel(desk, frame))
+        elif desk.view.panel != "curves":
+            draw = {
+                "fork": frames.fork_panel,
+                "channels": frames.channels_panel,
+                "overview": frames.overview_panel,
+                "path": frames.path_panel,
+            }[desk.view.panel]
+            self._view("panel").show(draw(desk, frame))
         self._view("details").show(frames.detail_lines(desk, frame))
         lines, chosen = frames.alert_lines(desk, frame)
         self._view("alerts").show(lines, chosen)

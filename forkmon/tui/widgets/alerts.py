@@ -5,22 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from textual.message import Message
-
 from forkmon.draw.cells import clip_middle, fit, pad
 from forkmon.draw.ink import Ink, Line, Span
-from forkmon.draw.numbers import short, step
+from forkmon.draw.numbers import step
 from forkmon.text import safe
-from forkmon.tui.widgets.line_view import LineView
+from forkmon.tui.marks import Marks
 from forkmon.tui.widgets.words import SEVERITY_INK, badge, ends
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from textual import events
-
     from forkmon.draw.glyphs import Glyphs
     from forkmon.stats.alert import Alert
+
+NO_MARKS = Marks()
 
 WIDE = 100
 """From this many columns on, kinds and places stand in columns of their own."""
@@ -34,6 +32,10 @@ class Listing:
     chosen: int
     new: int
     focused: bool
+    hidden: int = 0
+    """How many the tree's filter leaves out."""
+    marks: Marks = NO_MARKS
+    """Whose alerts are acknowledged, and which kinds are left out."""
 
 
 def ordered(alerts: Sequence[Alert]) -> tuple[Alert, ...]:
@@ -66,8 +68,16 @@ def title_line(listing: Listing, width: int, glyphs: Glyphs) -> Line:
     many = len(listing.alerts)
     mark = Span(glyphs.right if listing.focused else " ", Ink.ACCENT)
     left = [mark, Span(f"alerts {many:,}", Ink.TITLE if listing.focused else Ink.MUTED)]
+    if listing.hidden:
+        left.append(Span(f" of {many + listing.hidden:,}, filtered", Ink.MUTED))
     if listing.new:
         left.append(Span(f"  ({listing.new:,} new)", Ink.WARN))
+    seen = sum(alert.key in listing.marks.acknowledged for alert in listing.alerts)
+    if seen:
+        left.append(Span(f"  {seen:,} acknowledged", Ink.MUTED))
+    if listing.marks.muted:
+        kinds = ", ".join(safe(kind, 16) for kind in sorted(listing.marks.muted))
+        left.append(Span(f"  muted: {kinds}", Ink.MUTED))
     gap = " · " if glyphs.minus != "-" else " - "
     right = [Span(f"n next{gap}e explain ", Ink.MUTED)] if many else []
     return ends(left, right, width, glyphs)
@@ -83,65 +93,29 @@ def alert_lines(
     room = max(0, height - 1)
     if not listing.alerts:
         said = "   nothing to report"
+        if listing.hidden:
+            said = "   none of the filtered tensors has an alert; esc clears the filter"
         return [*lines, fit((Span(said, Ink.MUTED),), width, glyphs)], -1
     top = max(0, min(listing.chosen - room + 1, len(listing.alerts) - room))
     top = min(top, listing.chosen)
     shown = listing.alerts[top : top + room]
-    lines += [alert_line(alert, width, glyphs) for alert in shown]
+    lines += [_marked(alert, listing.marks, width, glyphs) for alert in shown]
     return lines, 1 + listing.chosen - top
+
+
+def _marked(alert: Alert, marks: Marks, width: int, glyphs: Glyphs) -> Line:
+    """Return an alert's line; an acknowledged one is told by its badge, not by colour alone."""
+    line = alert_line(alert, width, glyphs)
+    if alert.key not in marks.acknowledged:
+        return line
+    spans = [Span(span.text, Ink.MUTED) for span in line]
+    return (spans[0], Span(glyphs.nothing, Ink.MUTED), *spans[2:])
 
 
 def _one_line(listing: Listing, width: int, glyphs: Glyphs) -> Line:
     if not listing.alerts:
-        return fit((Span(f" {glyphs.nothing} no alerts", Ink.MUTED),), width, glyphs)
+        said = "no alerts among the filtered tensors" if listing.hidden else "no alerts"
+        return fit((Span(f" {glyphs.nothing} {said}", Ink.MUTED),), width, glyphs)
     many = len(listing.alerts)
     right = (Span(f" {listing.chosen + 1} of {many:,} ", Ink.MUTED),)
     return ends(alert_spans(listing.alerts[listing.chosen], width, glyphs), right, width, glyphs)
-
-
-def explained(alert: Alert, width: int, glyphs: Glyphs) -> list[Line]:
-    """Return everything known about an alert."""
-    where = "the run" if alert.tensor is None else safe(alert.tensor) or "the whole model"
-    ink = SEVERITY_INK[alert.severity]
-    head = (Span(safe(alert.kind), ink), Span(f"  {where}", Ink.TITLE))
-    since = f"onset {step(alert.onset, glyphs)}, detected {step(alert.step, glyphs)}"
-    lines: list[Line] = [
-        ends(
-            head,
-            (badge(alert.severity, glyphs), Span(f" {alert.severity.word}", ink)),
-            width,
-            glyphs,
-        ),
-        (Span(since, Ink.MUTED),),
-        (),
-        *((Span(part),) for part in _wrapped(safe(alert.message, 2000), width)),
-        (),
-    ]
-    for name, value in alert.evidence.items():
-        shown = safe(value) if isinstance(value, str) or value is None else short(value, 9, glyphs)
-        if isinstance(value, int) and not isinstance(value, bool):
-            shown = safe(f"{value:,}")
-        said = pad(safe(name.replace("_", " "), 28), 30)
-        lines.append(fit((Span(said, Ink.MUTED), Span(shown)), width, glyphs))
-    return lines
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    from textwrap import wrap
-
-    return wrap(text, max(10, width)) or [""]
-
-
-class AlertsPane(LineView):
-    """Paints the alerts, and tells which line was clicked."""
-
-    class Clicked(Message):
-        """A line of the pane was clicked."""
-
-        def __init__(self, line: int) -> None:
-            super().__init__()
-            self.line = line
-
-    def on_click(self, event: events.Click) -> None:
-        """Pass the clicked line on."""
-        self.post_message(self.Clicked(event.y))

@@ -47,6 +47,29 @@ def health(alerts: Sequence[Alert]) -> Health:
     return Health("healthy" + (f": {infos} info" if infos else ""), worst)
 
 
+STATES: dict[str, tuple[Ink, Severity | None]] = {
+    "healthy": (Ink.TEXT, None),
+    "converged": (Ink.TEXT, None),
+    "frozen": (Ink.WARN, Severity.WARN),
+    "diverging": (Ink.ERROR, Severity.ERROR),
+    "corrupted": (Ink.ERROR, Severity.ERROR),
+}
+"""How each state of a run is written: its ink, and the badge before it."""
+
+REASON = 60
+"""Characters of the strongest reason, at most."""
+
+
+def verdict_words(verdict: Sequence[str], glyphs: Glyphs) -> tuple[Line, Line]:
+    """Return the verdict with its strongest reason, and alone."""
+    ink, bad = STATES.get(verdict[0], (Ink.MUTED, None))
+    sign = "" if bad is None else f"{glyphs.severity(bad.word)} "
+    word = Span(f"{sign}{safe(verdict[0], 16)}", ink)
+    if len(verdict) < 2 or verdict[1] == "no alert":
+        return (word,), (word,)
+    return (word, Span(f": {safe(verdict[1], REASON)}", ink)), (word,)
+
+
 def state(watch: Watch, glyphs: Glyphs) -> Line:
     """Return the worker's state with its glyph."""
     if watch.viewer:
@@ -94,6 +117,9 @@ def _variants(
     well = health(alerts)
     ink = Ink.TEXT if well.worst in (None, Severity.INFO) else SEVERITY_INK[well.worst]
     word: Line = (Span(well.words, ink),)
+    brief = word
+    if scene.verdict:
+        word, brief = verdict_words(scene.verdict, glyphs)
     if not scene.timeline:
         return (
             [name, _device(scene, watch, why=True)],
@@ -113,8 +139,9 @@ def _variants(
         [name, word, near, _device(scene, watch, why=False)],
         [short_name, word, near, _device(scene, watch, why=False)],
         [short_name, word, near],
-        [word, near],
-        [word, bare],
+        [short_name, brief, near],
+        [brief, near],
+        [brief, bare],
     )
 
 

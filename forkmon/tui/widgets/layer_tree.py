@@ -6,22 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from textual.message import Message
-
 from forkmon.draw.cells import clip, clip_middle, fit, pad
 from forkmon.draw.cells import width as width_of
 from forkmon.draw.ink import Ink, Line, Span
-from forkmon.draw.numbers import percent, short
+from forkmon.draw.numbers import count, percent, short
 from forkmon.draw.sparkline import sparkline
 from forkmon.text import safe
-from forkmon.tui.model import RELATIVE
-from forkmon.tui.widgets.line_view import LineView
+from forkmon.tui.model import COUNTED, RELATIVE
 from forkmon.tui.widgets.words import Box, badge, ends
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from textual import events
 
     from forkmon.draw.glyphs import Glyphs
     from forkmon.stats.alert import Severity
@@ -117,7 +112,8 @@ def row_line(
     spans = [Span(pad(label, cols.label, "left", glyphs)), badge(severity, glyphs), Span(" ")]
     if cols.spark:
         spans += [Span(sparkline(cell.spark, cols.spark, glyphs), Ink.ACCENT), Span(" ")]
-    spans.append(Span(pad(short(cell.value, cols.value, glyphs), cols.value, "right", glyphs)))
+    value = value_text(cell.value, statistic, glyphs, cols.value)
+    spans.append(Span(pad(value, cols.value, "right", glyphs)))
     change = change_text(cell, statistic, glyphs, cols.change)
     spans.append(Span(f" {pad(change, cols.change, 'right', glyphs)} ", Ink.MUTED))
     return fit(spans, width, glyphs)
@@ -156,6 +152,13 @@ def change_of(cell: Cell, statistic: str) -> float | None:
     return cell.value / cell.before - 1.0
 
 
+def value_text(value: float | None, statistic: str, glyphs: Glyphs, width: int) -> str:
+    """Return a number as the column writes it; what is counted has no decimals."""
+    if value is not None and statistic in COUNTED:
+        return count(int(value), glyphs).replace(" ", "")
+    return short(value, width, glyphs)
+
+
 def change_text(cell: Cell, statistic: str, glyphs: Glyphs, width: int) -> str:
     """Return the change as the column writes it: `+14 %`, or a signed difference."""
     change = change_of(cell, statistic)
@@ -163,7 +166,7 @@ def change_text(cell: Cell, statistic: str, glyphs: Glyphs, width: int) -> str:
         return percent(change, glyphs)
     if change is None or change == 0:
         return short(change, width, glyphs)
-    text = short(change, width - 1 if change > 0 else width, glyphs)
+    text = value_text(change, statistic, glyphs, width - 1 if change > 0 else width)
     return f"+{text}" if change > 0 else text
 
 
@@ -200,36 +203,6 @@ def tree_lines(
         cell = empty if entry is None else cells.get(entry, empty)
         out.append(row_line(tree, row, cell, worst.get(row.node), statistic, box))
     return out
-
-
-class LayerTree(LineView):
-    """Paints the tree, and tells where it was clicked."""
-
-    class Clicked(Message):
-        """A line of the tree was clicked, the heading being line 0."""
-
-        def __init__(self, line: int) -> None:
-            super().__init__()
-            self.line = line
-
-    class Wheeled(Message):
-        """The wheel was turned over the tree."""
-
-        def __init__(self, by: int) -> None:
-            super().__init__()
-            self.by = by
-
-    def on_click(self, event: events.Click) -> None:
-        """Pass the clicked line on."""
-        self.post_message(self.Clicked(event.y))
-
-    def on_mouse_scroll_down(self) -> None:
-        """Pass the wheel on."""
-        self.post_message(self.Wheeled(3))
-
-    def on_mouse_scroll_up(self) -> None:
-        """Pass the wheel on."""
-        self.post_message(self.Wheeled(-3))
 
 
 def no_match_line(text: str, width: int, glyphs: Glyphs) -> Line:

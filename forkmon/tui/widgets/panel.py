@@ -14,20 +14,23 @@ from forkmon.tui.model import PANELS
 from forkmon.tui.widgets.words import ends, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from forkmon.draw.glyphs import Glyphs
     from forkmon.stats.row import StatRow
     from forkmon.stats.series import Series
     from forkmon.store.values import CheckpointRow, TensorEntry, Timeline
     from forkmon.tui.model import Panel
+    from forkmon.tui.trainer import Logged
 
 PREVIEW = "preview 1 %"
 """What stands beside numbers of a strided sample, until the exact ones replace them."""
 
+ROOMY = 64
+"""Columns from which on the names of the panels are written in full."""
+
 METRIC_SPARK = 12
-METRIC_ORDER = ("loss", "train_loss", "eval_loss", "test_loss", "learning_rate", "lr", "grad_norm")
-SHORT_METRIC = {"learning_rate": "lr", "train_loss": "train", "test_loss": "test"}
+MOST_METRICS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +49,10 @@ def tabs_line(panel: Panel, focused: bool, width: int, glyphs: Glyphs) -> Line: 
     """Return the tab strip: the panels that exist, the open one in bold between bars."""
     spans = [Span(f"{glyphs.right if focused else ' '}", Ink.ACCENT)]
     for key, name, brief in PANELS:
-        word = name if width >= 60 else brief
+        word = name if width >= ROOMY else brief
         on = name == panel
         spans.append(Span(f"{key} {word}", Ink.TITLE if on else Ink.MUTED))
-        spans.append(Span("  "))
+        spans.append(Span("  " if width >= ROOMY else " "))
     return ends(spans, (), width, glyphs)
 
 
@@ -158,24 +161,19 @@ def moved_parts(moved: Series | None, glyphs: Glyphs) -> list[Line]:
     return parts
 
 
-def metrics_line(
-    metrics: Mapping[str, Sequence[tuple[int, float]]], upto: int, width: int, glyphs: Glyphs
-) -> Line:
+def metrics_line(curves: Sequence[Logged], upto: int, width: int, glyphs: Glyphs) -> Line:
     """Return the trainer's own curves up to the current step, the most telling first."""
-    order = [name for name in METRIC_ORDER if name in metrics]
-    order += [name for name in metrics if name not in METRIC_ORDER]
     parts: list[Line] = []
-    for name in order[:8]:
-        values = [value for at, value in metrics[name] if at <= upto]
+    for curve in curves[:MOST_METRICS]:
+        values = [value for at, value in curve.points if at <= upto]
         if not values:
             continue
-        label = safe(SHORT_METRIC.get(name, name), 16)
-        curve = sparkline(values[-4 * METRIC_SPARK :], METRIC_SPARK, glyphs).strip()
+        drawn = sparkline(values, METRIC_SPARK, glyphs).strip()
         parts.append(
             (
-                Span(f"{label} ", Ink.MUTED),
+                Span(f"{safe(curve.label, 16)} ", Ink.MUTED),
                 Span(f"{short(values[-1], 7, glyphs)} "),
-                Span(curve, Ink.PREVIOUS),
+                Span(drawn, Ink.PREVIOUS),
             )
         )
     return fitting(parts, width, glyphs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkmon.draw.cells import blank, words
@@ -11,19 +12,30 @@ from forkmon.draw.numbers import step
 if TYPE_CHECKING:
     from forkmon.draw.ink import Line
     from forkmon.stats.reduced import Reduced
-    from forkmon.tui.model import CountScale
+    from forkmon.tui.model import View
     from forkmon.tui.widgets.panel import Subject
     from forkmon.tui.widgets.words import Box
 
 
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """What is drawn over each other."""
+
+    current: Reduced | None
+    baseline: Reduced | None = None
+    previous: Reduced | None = None
+    before: str = ""
+    """What the previous one is called."""
+
+
 def histogram_lines(
     subject: Subject,
-    current: Reduced | None,
-    baseline: Reduced | None,
-    scale: CountScale,
+    now: Layers,
+    view: View,
     box: Box,
 ) -> list[Line]:
     """Return the panel's drawing; without stored codes it says why there is nothing."""
+    current, baseline, scale = now.current, now.baseline, view.count_scale
     if current is None:
         return nothing("no histogram is kept for this row at this step", box)
     same = subject.baseline is None or subject.baseline.id == subject.current.id
@@ -35,12 +47,15 @@ def histogram_lines(
     return histogram(
         current,
         baseline=None if same else baseline,
+        previous=now.previous,
         width=box.width,
         height=box.height,
         glyphs=box.glyphs,
         log_count=scale == "log count",
+        cumulative=scale == "cumulative",
         scale="symlog" if scale == "symlog" else "linear",
-        legend=Legend(f"step {step(subject.current.step, box.glyphs)}", before),
+        legend=Legend(f"step {step(subject.current.step, box.glyphs)}", before, now.before),
+        probe=view.probe,
     )
 
 

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 LOOKS_FOR = (
     "checkpoint-N/    a Hugging Face Trainer run (its trainer_state.json comes last)",
-    "step*.safetensors, *-N.safetensors    one file a checkpoint",
-    "*.safetensors.index.json    shards, once all of them are there",
+    "step*.safetensors, *-N.pt, *.npz, *.gguf    one file a checkpoint",
+    "*.index.json    shards, once all of them are there",
+    "global_stepN/, iter_N/, .metadata    DeepSpeed, Megatron, torch.distributed",
 )
 
 SHOWN = 5
