@@ -7,7 +7,7 @@ import os
 from functools import partial
 
 from forkmon.commands import setup
-from forkmon.store.reader import Reader
+from forkmon.commands.watch import open_reader
 
 
 def run(options: argparse.Namespace) -> int:
@@ -15,8 +15,6 @@ def run(options: argparse.Namespace) -> int:
     setup.need_terminal()
     settings = setup.settings(options)
     store = setup.existing(options.store)
-    with Reader.open(store) as reader:
-        name = reader.run().name
     keys, complaints = setup.keymap(settings)
     from forkmon.tui.app import run as run_app
     from forkmon.tui.launch import Launch
@@ -25,8 +23,7 @@ def run(options: argparse.Namespace) -> int:
         Launch(
             run=store,
             store=store,
-            open_source=partial(Reader.open, store),
-            title=name,
+            open_source=partial(open_reader, store),
             theme=settings.text("theme"),
             ascii=settings.flag("ascii"),
             no_color="NO_COLOR" in os.environ,

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from forkmon.commands import setup
 from forkmon.config import Settings
-from forkmon.store.reader import Reader
+from forkmon.errors import Exit
+from forkmon.store.place import store_path
+
+if TYPE_CHECKING:
+    from forkmon.store.reader import Reader
+    from forkmon.tui.run_rows import RunRow
+
+_LIKE_A_RUN = re.compile(
+    r"(?:checkpoint|step|epoch|iter|ckpt).*[0-9]|^[0-9]+$"
+    r"|\.(?:safetensors|pt|pth|bin|ckpt|tar|distcp|npz|gguf|json)$",
+    re.IGNORECASE,
+)
+"""What lies in a run and not in a directory of runs."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -18,6 +33,9 @@ def run(options: argparse.Namespace) -> int:
     setup.need_terminal(options.path)
     settings = setup.settings(options)
     path = setup.existing(options.path)
+    runs = runs_in(path)
+    if runs and options.store is None:
+        return choose_run(path, runs, settings)
     return open_screen(
         path,
         store=setup.store_of(options, path),
@@ -25,6 +43,61 @@ def run(options: argparse.Namespace) -> int:
         settle=settings.number("settle"),
         interval=settings.number("interval"),
     )
+
+
+def open_reader(store: Path) -> Reader:
+    """Open a store for reading; SQLite is imported only now, after the first paint."""
+    from forkmon.store.reader import Reader
+
+    return Reader.open(store)
+
+
+def runs_in(path: Path) -> tuple[Path, ...]:
+    """Return the runs in a directory of runs; nothing for a run, told from names alone."""
+    try:
+        entries = list(os.scandir(path)) if path.is_dir() else []
+        folders = [entry.name for entry in entries if entry.is_dir()]
+    except OSError:
+        return ()
+    if len(folders) < 2 or any(_LIKE_A_RUN.search(entry.name) for entry in entries):
+        return ()
+    from forkmon.runs.poll import Poller
+
+    return Poller(path, interval=1.0, settle=1.0).poll().runs
+
+
+def choose_run(directory: Path, runs: Sequence[Path], settings: Settings) -> int:
+    """Show the list of runs; each that is opened comes back to it, until the person leaves."""
+    from forkmon.tui.run_rows import summary
+    from forkmon.tui.runs_app import RunsLaunch, choose
+
+    def load() -> list[RunRow]:
+        return [summary(run, run.name, partial(open_reader, store_path(run))) for run in runs]
+
+    chosen: Path | None = None
+    while True:
+        code, chosen = choose(
+            RunsLaunch(
+                directory=directory,
+                load=load,
+                theme=settings.text("theme"),
+                ascii=settings.flag("ascii") or not _speaks_unicode(),
+                no_color="NO_COLOR" in os.environ,
+                mouse=settings.flag("mouse"),
+                chosen=chosen,
+            )
+        )
+        if chosen is None:
+            return code
+        code = open_screen(
+            chosen,
+            store=store_path(chosen),
+            settings=settings,
+            settle=settings.number("settle"),
+            interval=settings.number("interval"),
+        )
+        if code != Exit.OK:
+            return code
 
 
 def open_screen(
@@ -53,7 +126,7 @@ def open_screen(
         Launch(
             run=path,
             store=store,
-            open_source=partial(Reader.open, store),
+            open_source=partial(open_reader, store),
             worker=worker,
             title=title or path.resolve().name,
             theme=settings.text("theme"),

@@ -197,6 +197,7 @@ class Finder:
             names = ", ".join(safe(place.shown.name, 40) for place, _ in runs[:_NAMED_RUNS])
             more = ", …" if len(runs) > _NAMED_RUNS else ""
             found.note = f"holds {len(runs)} runs ({names}{more}): name one of them"
+            found.runs = tuple(place.shown for place, _ in runs)
 
     def _contents(self, place: Place, look: Look) -> Contents:
         """Return a directory's entries sorted, anew where they or what they link to may change."""

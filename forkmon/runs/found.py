@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from forkmon.runs.candidates import Candidate
 from forkmon.runs.refs import Ignored
@@ -15,6 +16,8 @@ class Found:
     candidates: list[Candidate] = field(default_factory=list[Candidate])
     ignored: list[Ignored] = field(default_factory=list[Ignored])
     note: str = ""
+    runs: tuple[Path, ...] = ()
+    """The directories that hold runs of their own, where there are several."""
     error: OSError | None = None
     """Why the run directory itself could not be looked into."""
 
@@ -23,3 +26,4 @@ class Found:
         self.candidates += other.candidates
         self.ignored += other.ignored
         self.note = self.note or other.note
+        self.runs = self.runs or other.runs

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from forkmon.formats.opening import may_lead_to
+
 ENTRY_CAP = 20_000
 """Entries of one directory looked at; a tree beyond that is no run directory."""
 _FRESH_NS = 2_000_000_000
@@ -126,12 +128,6 @@ def link_target(link: Path, root: Path) -> tuple[Path | None, str]:
         return None, "a link that leads nowhere"
     if target == root or target in root.parents:
         return None, "a link back to the run directory"
-    if target.is_relative_to(root) or target.parent in _blobs(root):
+    if may_lead_to(target, root):
         return target, ""
     return None, "a link that leads out of the run directory: not followed"
-
-
-def _blobs(root: Path) -> tuple[Path, ...]:
-    return tuple(
-        place.parent / "blobs" for place in (root, *root.parents) if place.name == "snapshots"
-    )

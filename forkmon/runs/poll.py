@@ -45,6 +45,8 @@ class Sight:
     """Every checkpoint path now on disk."""
     note: str = ""
     """What is odd about the directory itself; empty when it is fine."""
+    runs: tuple[Path, ...] = ()
+    """The runs in it, where it is no run itself."""
 
 
 class Poller:
@@ -96,7 +98,8 @@ class Poller:
         self._present = frozenset(seen.candidate.path for seen in kept)
         for gone in self._tracks.keys() - self._present:
             del self._tracks[gone]
-        return outcome.sight(self._present, found.note or _note(kept, outcome.ignored))
+        note = found.note or _note(kept, outcome.ignored)
+        return outcome.sight(self._present, note, found.runs)
 
     def forget(self, path: Path) -> None:
         """Look at a checkpoint as if it had never been seen: a retry."""
@@ -277,7 +280,7 @@ class _Outcome:
         self.ignored = ignored
         self.note = ""
 
-    def sight(self, present: frozenset[Path], note: str) -> Sight:
+    def sight(self, present: frozenset[Path], note: str, runs: tuple[Path, ...] = ()) -> Sight:
         ready = sorted(self.ready, key=lambda ref: (ref.step, ref.fingerprint.mtime_ns))
         return Sight(
             tuple(ready),
@@ -286,6 +289,7 @@ class _Outcome:
             tuple(self.broken),
             present,
             note or self.note,
+            runs,
         )
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from forkmon.formats.json_size import values_in
 from forkmon.runs.suffixes import without_suffix
 
 TRAINER_STATE = "trainer_state.json"
 STATE_CAP = 64 * 1024 * 1024
 """Longest trainer_state.json read, in bytes."""
+_VALUES_CAP = 2_000_000
 
 Unit = Literal["step", "epoch", "number"]
 """What the number in a name counts; a plain `number` may be steps, epochs or saves."""
@@ -147,8 +150,10 @@ def read_state(path: Path) -> dict[str, object]:
         return {}
     try:
         with os.fdopen(fd, "rb") as file:
-            raw = file.read(STATE_CAP + 1)
-        body: object = json.loads(raw) if len(raw) <= STATE_CAP else None
+            is_plain = stat.S_ISREG(os.fstat(fd).st_mode)
+            raw = file.read(STATE_CAP + 1) if is_plain else b""
+        is_small = len(raw) <= STATE_CAP and values_in(raw) <= _VALUES_CAP
+        body: object = json.loads(raw) if is_small else None
     except (OSError, ValueError, RecursionError):
         return {}
     return {str(key): value for key, value in _items(body)}
