@@ -176,7 +176,7 @@ def _draw_branches(canvas: Canvas, frame: _Frame, column: int, item: Slice) -> N
         half = frame.half_row(branch.position)
         if half is not None:
             glyph = frame.glyphs.halves[half % 2]
-            canvas.put(_GUTTER + column, half // 2, glyph, Ink.ACCENT, Ink.TEXT)
+            canvas.put(_GUTTER + column, half // 2, glyph, Ink.ACCENT)
 
 
 def _draw_shares(canvas: Canvas, frame: _Frame, newest: Slice) -> None:
