@@ -25,7 +25,7 @@ from forkmon.runs.refs import CheckpointRef, FilePrint
 from forkmon.text import safe
 
 METADATA = ".metadata"
-METADATA_CAP = 256 << 20
+METADATA_CAP = 128 << 20
 """Longest metadata read, in bytes."""
 CHUNKS_SUFFIX = ".distcp"
 

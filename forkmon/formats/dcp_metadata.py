@@ -170,12 +170,22 @@ def _paths(planner: object) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     if isinstance(planner, dict):
         for name, path in cast("dict[object, object]", planner).items():
-            if isinstance(name, str) and isinstance(path, (tuple, list)):
+            if isinstance(name, str) and _may_be_path(path, name):
                 parts = tuple(str(part) for part in cast("Sequence[object]", path)
                               if isinstance(part, (str, int)))  # fmt: skip
                 if ".".join(parts) == name:
                     found[name] = parts
     return found
+
+
+def _may_be_path(path: object, name: str) -> bool:
+    """Return whether something has as many parts as a name at most, and is no longer."""
+    if not isinstance(path, (tuple, list)):
+        return False
+    parts = cast("Sequence[object]", path)
+    return len(parts) <= 1 + name.count(".") and all(
+        not isinstance(part, str) or len(part) <= len(name) for part in parts
+    )
 
 
 def _dtype(properties: object, where: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count as count_up
 from math import prod
 from pathlib import Path
 from typing import cast
@@ -13,12 +14,15 @@ from forkmon.errors import FormatError
 from forkmon.formats.opening import open_as_seen, open_regular
 from forkmon.formats.pickles import Stub, TorchTensor
 from forkmon.formats.refs import Role, Skipped, TensorRef
+from forkmon.formats.safetensors import NAME_CAP
 from forkmon.formats.torch_file import read_torch, tensor_ref
 from forkmon.runs.refs import FilePrint
 from forkmon.text import safe
 
 DEPTH = 32
 """Deepest nesting of dictionaries that is walked."""
+VISITS_CAP = 50_000
+"""Most dictionaries walked: shared ones can be reached in more ways than there are atoms."""
 SHAPE_CAP = 1 << 48
 """Most elements that a shape may claim."""
 
@@ -94,13 +98,18 @@ def shape_of(value: object, what: str) -> tuple[int, ...]:
     return shape
 
 
-def tensors_in(value: object, prefix: str = "", depth: int = DEPTH) -> Iterator[tuple[str, object]]:
+def tensors_in(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
     """Yield name and tensor of each leaf of nested dictionaries, names joined by dots."""
-    if depth == 0:
+    yield from _leaves(value, prefix, DEPTH, count_up())
+
+
+def _leaves(
+    value: object, prefix: str, depth: int, visits: Iterator[int]
+) -> Iterator[tuple[str, object]]:  # fmt: skip
+    if depth == 0 or next(visits) > VISITS_CAP or len(prefix) > NAME_CAP:
         raise FormatError(f"{safe(prefix)}: nested too deeply")
     for key, item in table(value).items():
-        name = f"{prefix}{key}"
         if isinstance(item, TorchTensor):
-            yield name, item
+            yield f"{prefix}{key}", item
         elif isinstance(item, dict):
-            yield from tensors_in(cast("object", item), f"{name}.", depth - 1)
+            yield from _leaves(cast("object", item), f"{prefix}{key}.", depth - 1, visits)

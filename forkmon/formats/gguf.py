@@ -17,7 +17,7 @@ from forkmon.runs.refs import CheckpointRef
 from forkmon.text import safe
 
 MAGIC: Final = b"GGUF"
-_HEADER_CAP: Final = 256 << 20
+_HEADER_CAP: Final = 128 << 20
 """Longest header read, in bytes: vocabularies are in it."""
 _FIRST_BYTES: Final = 1 << 20
 _PAIRS_CAP: Final = 100_000

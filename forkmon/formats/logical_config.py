@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from forkmon.errors import CheckpointError
-from forkmon.formats.opening import open_regular, read_bytes
+from forkmon.formats.opening import may_lead_to, open_regular, read_bytes
 from forkmon.runs.refs import CheckpointRef
 
 CONFIG: Final = "config.json"
@@ -75,17 +75,22 @@ def find_config(ref: CheckpointRef, root: Path | None = None) -> Config | None:
     beside = ref.path if ref.path not in ref.files else ref.path.parent
     above = root or (beside.parent if beside == ref.path else beside)
     for directory in dict.fromkeys((beside, above)):
-        config = read_config(directory / CONFIG)
+        config = read_config(directory / CONFIG, above)
         if config is not None:
             return config
     return None
 
 
-def read_config(path: Path) -> Config | None:
-    """Return a JSON object from a file, or None: missing, no object, too large, too deep."""
+def read_config(path: Path, root: Path | None = None) -> Config | None:
+    """Return a JSON object from a file, or None: missing, no object, too large, too deep.
+
+    A link is followed inside its own directory and the run's, and from a model cache to its blobs.
+    """
     try:
-        # Model caches hold links to their files; what they lead to is opened, if regular.
-        raw = _read_capped(path.resolve())
+        target = path.resolve()
+        if not any(may_lead_to(target, place.resolve()) for place in (path.parent, root or path)):
+            return None
+        raw = _read_capped(target)
         body: object = json.loads(raw.decode("utf-8")) if raw else None
     except (CheckpointError, OSError, ValueError, RuntimeError):  # RecursionError is the last
         return None

@@ -12,6 +12,7 @@ from typing import cast
 
 from forkmon.errors import AccessError, FormatError, IncompleteError, TornError, VanishedError
 from forkmon.formats import safetensors
+from forkmon.formats.json_size import values_in
 from forkmon.formats.layout import Layout
 from forkmon.formats.nanotron_slices import pairs_of, shape_of
 from forkmon.formats.opening import file_print, open_as_seen, open_regular, read_bytes
@@ -25,6 +26,7 @@ from forkmon.text import safe
 MARKER = "model_config.json"
 STEP_FILE = "checkpoint_metadata.json"
 _STEP_FILE_CAP = 16 << 20
+_STEP_VALUES_CAP = 1_000_000
 _KEY = "data"
 _FILE = re.compile(
     r"model/(?P<module>(?:[^/]+/)*)model_(?P<leaf>[^/]+?)(?:\.safetensors)?"
@@ -168,6 +170,7 @@ def _step(path: Path) -> int | None:
     try:
         size = os.fstat(fd).st_size
         raw = read_bytes(fd, 0, size, path) if size <= _STEP_FILE_CAP else b""
+        raw = raw if values_in(raw) <= _STEP_VALUES_CAP else b""
     finally:
         os.close(fd)
     try:

@@ -50,6 +50,15 @@ def open_regular(path: Path) -> int:
     return fd
 
 
+def may_lead_to(target: Path, root: Path) -> bool:
+    """Return whether a link of a run may lead to a real path, where the run's own is `root`.
+
+    That is inside the run, or from a hub cache's `snapshots` into the `blobs` beside them.
+    """
+    blobs = (place.parent / "blobs" for place in (root, *root.parents) if place.name == "snapshots")
+    return target.is_relative_to(root) or target.parent in blobs
+
+
 def open_as_seen(path: Path, seen: FilePrint) -> int:
     """Open a file and make sure that it is still the one that settled."""
     fd = open_regular(path)

@@ -23,12 +23,14 @@ from forkmon.formats.pickle_values import (
     Stub,
     TorchTensor,
     attributes,
+    is_plain_key,
 )
 from forkmon.text import safe
 
 __all__ = ["DTYPES", "build"]
 
 _ENTRIES_CAP: Final = 1_000_000
+_PATH_CAP: Final = 4096
 
 Builder = Callable[[tuple[object, ...]], object]
 
@@ -94,7 +96,7 @@ def _mapping(args: tuple[object, ...]) -> object:
     found: dict[object, object] = {}
     for pair in cast("Sequence[object]", args[0])[:_ENTRIES_CAP]:
         items = cast("Sequence[object]", pair) if isinstance(pair, (list, tuple)) else ()
-        if len(items) != 2 or not isinstance(items[0], (str, int)):
+        if len(items) != 2 or not isinstance(items[0], (str, int)) or not is_plain_key(items[0]):
             return None
         found[items[0]] = items[1]
     return found
@@ -122,12 +124,13 @@ def _list(args: tuple[object, ...]) -> object:
 
 def _set(args: tuple[object, ...]) -> object:
     items = _sequence(args)
-    plain = (str, bytes, int, Stub)
-    return None if items is None else {item for item in items if isinstance(item, plain)}
+    return None if items is None else {item for item in items if is_plain_key(item)}
 
 
 def _path(args: tuple[object, ...]) -> object:
-    return "/".join(part for part in args if isinstance(part, str))
+    parts = [part for part in args if isinstance(part, str)]
+    # One text may be a part many times over: together they could be longer than memory.
+    return "/".join(parts) if sum(map(len, parts)) <= _PATH_CAP else None
 
 
 def _encoded(args: tuple[object, ...]) -> object:

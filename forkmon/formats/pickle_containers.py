@@ -7,6 +7,9 @@ from typing import Final, cast
 from forkmon.formats.pickle_state import DEPTH_CAP, Machine, Operation
 from forkmon.formats.pickle_values import Stub
 
+_SET_COST: Final = 4
+"""A set takes so much more memory than a list."""
+
 
 def _mark(machine: Machine) -> None:
     if len(machine.below) > DEPTH_CAP:
@@ -73,11 +76,11 @@ def _dict(machine: Machine) -> None:
 
 
 def _empty_set(machine: Machine) -> None:
-    machine.new(set[object]())
+    machine.new(set[object](), _SET_COST)
 
 
 def _frozenset(machine: Machine) -> None:
-    machine.new(frozenset(machine.key(item) for item in machine.marked()))
+    machine.new(frozenset(machine.key(item) for item in machine.marked()), _SET_COST)
 
 
 def _add(machine: Machine) -> None:

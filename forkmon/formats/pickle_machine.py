@@ -18,8 +18,10 @@ from forkmon.formats.pickle_scalars import SCALARS
 from forkmon.formats.pickle_state import NAME_CAP, Machine, Operation
 from forkmon.formats.pickle_values import NonsenseError, Stub, attributes
 
-OPERATIONS_CAP: Final = 48_000_000
+OPERATIONS_CAP: Final = 24_000_000
+MEMO_CAP: Final = 2_000_000
 _STOP: Final = 0x2E
+_STUB_COST: Final = 2
 _U4: Final = struct.Struct("<I")
 
 
@@ -39,6 +41,8 @@ def run(machine: Machine) -> tuple[object, int]:
         raise EndedEarlyError(f"{machine.what}: its pickle ends too early") from None
     except NonsenseError as error:
         machine.fail(f"holds {error}")
+    except RecursionError:
+        machine.fail("is nested too deeply")
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         machine.fail(f"is no valid one ({type(error).__name__})")
 
@@ -54,21 +58,27 @@ def _run(machine: Machine) -> object:
     return machine.fail(f"has more than {OPERATIONS_CAP:,} operations")
 
 
+def _remember(machine: Machine, key: int) -> None:
+    if len(machine.memo) > MEMO_CAP:
+        machine.fail(f"remembers more than {MEMO_CAP:,} objects")
+    machine.memo[key] = machine.stack[-1]
+
+
 def _memoize(machine: Machine) -> None:
-    machine.memo[len(machine.memo)] = machine.stack[-1]
+    _remember(machine, len(machine.memo))
 
 
 def _put1(machine: Machine) -> None:
-    machine.memo[machine.raw[machine.at]] = machine.stack[-1]
+    _remember(machine, machine.raw[machine.at])
     machine.at += 1
 
 
 def _put4(machine: Machine) -> None:
-    machine.memo[machine.unpack(_U4)] = machine.stack[-1]
+    _remember(machine, machine.unpack(_U4))
 
 
 def _put_line(machine: Machine) -> None:
-    machine.memo[machine.number()] = machine.stack[-1]
+    _remember(machine, machine.number())
 
 
 def _get1(machine: Machine) -> None:
@@ -109,7 +119,7 @@ def _call(machine: Machine, function: object, args: object, kwargs: object = Non
     given = cast("dict[str, object]", kwargs) if isinstance(kwargs, dict) else None
     built = build(function, cast("tuple[object, ...]", args), given)
     # What copies its argument costs what it copies: it could be asked to again and again.
-    machine.new(built, 1 + (len(built) if isinstance(built, Sized) else 0))
+    machine.new(built, _STUB_COST + (len(built) if isinstance(built, Sized) else 0))
 
 
 def _reduce(machine: Machine) -> None:

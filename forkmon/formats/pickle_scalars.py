@@ -119,14 +119,14 @@ def _text_line(machine: Machine) -> None:
 
 
 def _latin1(machine: Machine) -> None:
-    machine.stack.append(machine.take(machine.take(1)[0]).decode("latin-1"))
+    machine.new(machine.take(machine.take(1)[0]).decode("latin-1"))
 
 
 def _latin4(machine: Machine) -> None:
     length = machine.unpack(_I4)
     if length < 0:
         machine.fail("has a text of negative length")
-    machine.stack.append(machine.take(length).decode("latin-1"))
+    machine.new(machine.take(length).decode("latin-1"))
 
 
 def _quoted_line(machine: Machine) -> None:

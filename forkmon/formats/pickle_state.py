@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from typing import Final, NoReturn, cast
 
 from forkmon.errors import FormatError
-from forkmon.formats.pickle_values import Stub
+from forkmon.formats.pickle_values import Stub, is_plain_key
 
-OBJECTS_CAP: Final = 12_000_000
-"""Most containers and objects a pickle may make: each takes a hundred bytes and more."""
+OBJECTS_CAP: Final = 3_000_000
+"""Most containers and objects a pickle may make: each takes a hundred bytes."""
 DEPTH_CAP: Final = 10_000
 """Most marks that are open at once."""
 NAME_CAP: Final = 1000
 _LINE_CAP: Final = 4096
 _KEY_ITEMS: Final = 64
-_KEY_NUMBER: Final = 1 << 60
-"""Beyond it integers share their hashes at will: a dict of them would take for ever."""
+_KEY_TUPLES: Final = 4096
+"""Most keys that are tuples: they share their hashes at will, so that storing takes for ever."""
 
 
 @dataclass(slots=True)
@@ -35,6 +35,8 @@ class Machine:
     memo: dict[int, object] = field(default_factory=dict[int, object])
     globals: dict[str, Stub] = field(default_factory=dict[str, Stub])
     objects: int = 0
+    tuples: int = 0
+    """Those among the keys."""
 
     def fail(self, why: str) -> NoReturn:
         """Raise FormatError: the pickle is wrong in this way."""
@@ -91,9 +93,12 @@ class Machine:
         """Return a value that may be a key: one that is hashed at once, whoever made it."""
         if isinstance(value, tuple):
             items = cast("tuple[object, ...]", value)
-            if len(items) <= _KEY_ITEMS and all(map(_is_plain_key, items)):
+            self.tuples += 1
+            if self.tuples > _KEY_TUPLES:
+                self.fail(f"has more than {_KEY_TUPLES:,} tuples for keys")
+            if len(items) <= _KEY_ITEMS and all(map(is_plain_key, items)):
                 return items
-        elif _is_plain_key(value):
+        elif is_plain_key(value):
             return value
         return self.fail("has a key that is none")
 
@@ -106,9 +111,3 @@ def decimal(text: bytes) -> int:
     if len(text) > NAME_CAP:
         raise ValueError
     return int(text)
-
-
-def _is_plain_key(value: object) -> bool:
-    if isinstance(value, int):
-        return -_KEY_NUMBER < value < _KEY_NUMBER
-    return value is None or isinstance(value, (str, bytes, float, Stub))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
+
+_KEY_NUMBER: Final = 1 << 60
+"""Beyond it integers share their hashes at will: a dict of them would take for ever."""
 
 
 class NonsenseError(ValueError):
@@ -120,3 +123,10 @@ def attributes(state: object) -> object:
             return both[0] | both[1]
         case _:
             return state
+
+
+def is_plain_key(value: object) -> bool:
+    """Return whether a value may be a key: hashed at once, to what nobody can choose."""
+    if isinstance(value, int):
+        return -_KEY_NUMBER < value < _KEY_NUMBER
+    return value is None or isinstance(value, (str, bytes, float, Stub))

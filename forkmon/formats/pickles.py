@@ -22,7 +22,7 @@ __all__ = [
     "TorchTensor", "load", "load_from",
 ]  # fmt: skip
 
-PICKLE_CAP = 256 << 20
+PICKLE_CAP = 128 << 20
 """Longest pickle read, in bytes."""
 
 

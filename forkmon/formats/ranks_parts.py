@@ -11,6 +11,8 @@ import numpy as np
 
 from forkmon.errors import FormatError
 from forkmon.formats.pickles import Distributed, Opaque, Stub, TorchTensor
+from forkmon.formats.safetensors import NAME_CAP
+from forkmon.formats.torch_graph import Graph
 from forkmon.text import safe
 
 _DEPTH_CAP = 8
@@ -49,6 +51,7 @@ def parts_of(root: object, rank: int, world: int) -> Iterator[tuple[str, Part | 
     FSDP's local states hold a flat parameter, sharded over the ranks, and often what lies in it as
     well: a vector for each parameter, a view of the rank's shard.
     """
+    Graph(root)  # refuses what could be walked for ever
     found = list(_walk(root, "", _DEPTH_CAP, rank, world))
     shards = {
         tensor.storage.key: (start[0] - tensor.offset, tensor)
@@ -103,6 +106,8 @@ def _walk(
         for key, inner in cast("dict[object, object]", value).items():
             if isinstance(key, (str, int)):
                 below = f"{name}.{key}" if name else str(key)
+                if len(below) > NAME_CAP:
+                    raise FormatError(f"{safe(below)}: too long a name; not read")
                 yield from _walk(inner, below, depth - 1, rank, world)
 
 

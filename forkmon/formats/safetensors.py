@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from forkmon.errors import FormatError, IncompleteError
+from forkmon.formats.json_size import pairs_in, values_in
 from forkmon.formats.opening import read_bytes
 from forkmon.formats.refs import ITEM_BYTES, Listing, Skipped, TensorRef
 from forkmon.text import safe
@@ -21,6 +22,9 @@ PREFIX_BYTES = 8
 HEADER_CAP = 32 * 1024 * 1024
 """Longest header accepted, in bytes; a larger one costs seconds and gigabytes to parse."""
 TENSOR_CAP = 200_000
+_VALUES_CAP = 16 * TENSOR_CAP
+_PAIRS_CAP = 5 * TENSOR_CAP
+"""A header of so many tensors has half as many values, and four names for each."""
 NAME_CAP = 1024
 """Longest tensor name analysed, in characters."""
 _RANK_CAP = 64
@@ -103,6 +107,10 @@ def _short(path: Path, size: int) -> str:
 def _json_object(raw: bytes, path: Path) -> dict[str, object]:
     if not raw.startswith(b"{"):
         raise FormatError(f"{safe(path.name)}: not safetensors: its header is no JSON object")
+    if values_in(raw) > _VALUES_CAP or pairs_in(raw) > _PAIRS_CAP:
+        raise FormatError(
+            f"{safe(path.name)}: its header has more in it than {TENSOR_CAP:,} tensors"
+        )
     try:
         body: object = json.loads(
             raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import cast
 
 from forkmon.errors import FormatError, IncompleteError, TornError
-from forkmon.formats.opening import open_regular, read_bytes
-from forkmon.formats.safetensors import NAME_CAP
+from forkmon.formats.json_size import values_in
+from forkmon.formats.opening import may_lead_to, open_regular, read_bytes
+from forkmon.formats.safetensors import NAME_CAP, TENSOR_CAP
 from forkmon.runs.refs import CheckpointRef
 from forkmon.text import safe
 
@@ -20,15 +21,21 @@ BIN_INDEX_SUFFIX = ".bin.index.json"
 """Of shards that torch wrote."""
 INDEX_CAP = 64 * 1024 * 1024
 """Longest index read, in bytes."""
+_VALUES_CAP = 2 * TENSOR_CAP
+_FILE_NAME_CAP = 255
+"""Longest name of a file, in bytes."""
 SHARD = re.compile(
     r"^(?P<stem>.+)-(?P<number>[0-9]{5,6})-of-(?P<count>[0-9]{5,6})\.(?P<suffix>safetensors|bin)$"
 )
 _BASE_NAME = re.compile(r"[^/\\\0]+\.(?P<suffix>safetensors|bin)")
 
 
-def read_index(path: Path) -> dict[str, str]:
-    """Return the weight map, tensor name to base name of its shard, of an index file."""
-    fd = open_regular(path)
+def read_index(path: Path, real: Path | None = None) -> dict[str, str]:
+    """Return the weight map, tensor name to base name of its shard, of an index file.
+
+    `real` is where it really is: model caches hold links to their files.
+    """
+    fd = open_regular(real or path)
     try:
         size = os.fstat(fd).st_size
         if size > INDEX_CAP:
@@ -43,6 +50,8 @@ def parse_index(raw: bytes, path: Path) -> dict[str, str]:
     """Return the checked weight map of an index's bytes."""
     if not raw.strip(b"\0 \t\r\n"):
         raise IncompleteError(f"{safe(path.name)}: empty")
+    if values_in(raw) > _VALUES_CAP:
+        raise FormatError(f"{safe(path.name)}: an index of more than {_VALUES_CAP:,} names")
     try:
         body: object = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
     except FormatError as error:
@@ -73,11 +82,11 @@ def check_index(ref: CheckpointRef, held: Sequence[Collection[str]]) -> None:
     `held` are the names in each of the ref's files.
     """
     index = _index_of(ref)
-    if index is None:
+    if index is None or not may_lead_to(index.resolve(), ref.path.resolve()):
         return
     names = [seen.name for seen in ref.fingerprint.files]
     by_shard = dict(zip(names, held, strict=True))
-    for tensor, shard in read_index(index).items():
+    for tensor, shard in read_index(index, index.resolve()).items():
         if shard not in by_shard:
             raise TornError(f"{safe(index.name)} changed: it now names {safe(shard)}")
         if tensor not in by_shard[shard] and len(tensor) <= NAME_CAP:
@@ -111,7 +120,12 @@ def _base_name(value: object, path: Path) -> str:
     """Return a shard's name if it names a file of the same directory and nothing else."""
     wanted = "bin" if path.name.endswith(BIN_INDEX_SUFFIX) else "safetensors"
     match = _BASE_NAME.fullmatch(value) if isinstance(value, str) else None
-    if match is None or match["suffix"] != wanted or not match.string.isprintable():
+    if (
+        match is None
+        or match["suffix"] != wanted
+        or not match.string.isprintable()
+        or (len(match.string.encode()) > _FILE_NAME_CAP)
+    ):
         raise FormatError(
             f"{safe(path.name)}: weight_map names {safe(value)!r}, which is no "
             f"{wanted} file of its own directory; not followed"

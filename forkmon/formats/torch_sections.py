@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, cast
 
-from forkmon.formats.pickle_values import Distributed, Opaque, Stub, TorchTensor
+from forkmon.formats.pickle_values import Stub
 from forkmon.formats.refs import Role
+from forkmon.formats.torch_graph import Graph, is_leaf, is_module
 from forkmon.formats.torch_optimizer import is_optimizer
 
-VISITS_CAP: Final = 2_000_000
-"""Most objects looked at: shared ones can be reached in more ways than there are atoms."""
 _DEPTH_CAP: Final = 4
 """Checkpoints inside checkpoints."""
 _LIST_CAP: Final = 1000
@@ -48,7 +47,7 @@ class Section:
 
 def sections(root: object) -> list[Section]:
     """Return the parts of a checkpoint; of one that is nothing but weights, one part."""
-    found = _sections(root, 0)
+    found = _sections(root, Graph(root), 0)
     alike = Counter((section.prefix, section.role) for section in found)
     return [
         replace(section, prefix=f"{section.prefix}{section.key}.")
@@ -70,72 +69,32 @@ def entries_of(value: object) -> Mapping[str, object] | None:
     return {str(key): held for key, held in raw.items() if isinstance(key, (str, int))}
 
 
-def is_module(value: object) -> bool:
-    """Return whether a value is a pickled `nn.Module`."""
-    return isinstance(value, Stub) and "_parameters" in value.fields and "_modules" in value.fields
-
-
-def is_leaf(value: object) -> bool:
-    """Return whether a value stands where a tensor was."""
-    return isinstance(value, (TorchTensor, Distributed, Opaque))
-
-
-def holds_tensors(value: object, *, counters: bool = True) -> bool:
-    """Return whether a tensor is anywhere in a value, if need be one that is no single number.
-
-    A very large value is taken to hold one.
-    """
-    waiting: list[object] = [value]
-    seen: set[int] = set()
-    while waiting and len(seen) < VISITS_CAP:
-        held = waiting.pop()
-        if is_leaf(held):
-            if counters or not isinstance(held, TorchTensor) or held.shape:
-                return True
-        elif isinstance(held, (dict, list, tuple, Stub)):
-            holder = cast("object", held)
-            if id(holder) not in seen:
-                seen.add(id(holder))
-                waiting.extend(_children(holder))
-    return bool(waiting)
-
-
-def _children(held: object) -> Iterable[object]:
-    if isinstance(held, dict):
-        return cast("dict[object, object]", held).values()
-    if isinstance(held, (list, tuple)):
-        return cast("Sequence[object]", held)
-    if isinstance(held, Stub):
-        return (*held.entries.values(), *held.fields.values(), *held.items)
-    return ()
-
-
-def _sections(root: object, depth: int) -> list[Section]:
+def _sections(root: object, graph: Graph, depth: int) -> list[Section]:
     if isinstance(root, (list, tuple)):
-        return _numbered(cast("Sequence[object]", root), depth)
+        return _numbered(cast("Sequence[object]", root), graph, depth)
     if is_optimizer(root):
         return [Section("", "", "optimizer", root)]
     entries = entries_of(root)
-    if entries is None or depth > _DEPTH_CAP or not _is_checkpoint(entries):
-        return [Section("", "", "model", root)] if holds_tensors(root) else []
-    return _parts(entries, depth)
+    if entries is None or depth > _DEPTH_CAP or not _is_checkpoint(entries, graph):
+        return [Section("", "", "model", root)] if graph.holds_tensors(root) else []
+    return _parts(entries, graph, depth)
 
 
-def _numbered(items: Sequence[object], depth: int) -> list[Section]:
+def _numbered(items: Sequence[object], graph: Graph, depth: int) -> list[Section]:
     """Return the parts of a list of checkpoints or state dicts, numbered if there are several."""
     if any(is_leaf(item) for item in items[:_LIST_CAP]) or depth > _DEPTH_CAP:
         return [Section("", "", "model", items)]
-    filled = [(i, item) for i, item in enumerate(items[:_LIST_CAP]) if holds_tensors(item)]
+    filled = [(i, item) for i, item in enumerate(items[:_LIST_CAP]) if graph.holds_tensors(item)]
     if len(filled) == 1:
-        return _sections(filled[0][1], depth + 1)
+        return _sections(filled[0][1], graph, depth + 1)
     return [
         replace(section, prefix=f"{number}.{section.prefix}")
         for number, item in filled
-        for section in _sections(item, depth + 1)
+        for section in _sections(item, graph, depth + 1)
     ]
 
 
-def _is_checkpoint(entries: Mapping[str, object]) -> bool:
+def _is_checkpoint(entries: Mapping[str, object], graph: Graph) -> bool:
     """Return whether a mapping's keys are sections rather than names of parameters."""
     if any("." in key and is_leaf(value) for key, value in entries.items()):
         return False
@@ -143,7 +102,7 @@ def _is_checkpoint(entries: Mapping[str, object]) -> bool:
     if any(key in _MODEL or _told(key) is not None for key in keys):
         return True
     values = entries.values()
-    return not any(map(is_leaf, values)) and any(map(holds_tensors, values))
+    return not any(map(is_leaf, values)) and any(map(graph.holds_tensors, values))
 
 
 def _told(key: str) -> str | None:
@@ -155,34 +114,36 @@ def _told(key: str) -> str | None:
     return "other" if _OTHER.search(key) else None
 
 
-def _parts(entries: Mapping[str, object], depth: int) -> list[Section]:
-    wrapper = next((key for key in _WRAPPERS if _is_wrapper(entries.get(key))), "")
-    found = _sections(entries[wrapper], depth + 1) if wrapper else []
+def _parts(entries: Mapping[str, object], graph: Graph, depth: int) -> list[Section]:
+    wrapper = next((key for key in _WRAPPERS if _is_wrapper(entries.get(key), graph)), "")
+    found = _sections(entries[wrapper], graph, depth + 1) if wrapper else []
     for key, value in entries.items():
         if key != wrapper and not is_leaf(value):
-            found.extend(_part(key, value, entries))
+            found.extend(_part(key, value, entries, graph))
     return found
 
 
-def _is_wrapper(value: object) -> bool:
+def _is_wrapper(value: object, graph: Graph) -> bool:
     entries = entries_of(value)
-    return entries is not None and not is_optimizer(value) and _is_checkpoint(entries)
+    return entries is not None and not is_optimizer(value) and _is_checkpoint(entries, graph)
 
 
-def _part(key: str, value: object, entries: Mapping[str, object]) -> list[Section]:
+def _part(
+    key: str, value: object, entries: Mapping[str, object], graph: Graph
+) -> list[Section]:  # fmt: skip
     told = "optimizer" if is_optimizer(value) else _told(key)
     if key in _MODEL:
         # A callback that averages puts the averages in the model's place, and the model here.
         averaged = key == "state_dict" and "current_model_state" in entries
         told = "ema" if averaged else "model"
     if told == "other":
-        return _averages_in(value)
-    if not holds_tensors(value):
+        return _averages_in(value, graph)
+    if not graph.holds_tensors(value):
         return []
     if told == "ema":
-        if not holds_tensors(value, counters=False):
+        if not graph.holds_tensors(value, counters=False):
             return []
-        return [Section(key, _averaged_prefix(key, entries), "ema", _averages(value))]
+        return [Section(key, _averaged_prefix(key, entries), "ema", _averages(value, graph))]
     if told == "optimizer":
         return [Section(key, "", "optimizer", value)]
     if told == "model":
@@ -198,19 +159,19 @@ def _averaged_prefix(key: str, entries: Mapping[str, object]) -> str:
     return f"{of}." if of in entries and of not in _MODEL else ""
 
 
-def _averages(value: object) -> object:
+def _averages(value: object, graph: Graph) -> object:
     """Return the weights among what a wrapper of averages keeps beside them."""
     inner = entries_of(value)
     if inner is None or any(is_leaf(held) and "." in key for key, held in inner.items()):
         return value
     for key, held in inner.items():
         named = key in _MODEL or _EMA.search(key)
-        if named and (is_module(held) or entries_of(held)) and holds_tensors(held):
+        if named and (is_module(held) or entries_of(held)) and graph.holds_tensors(held):
             return held
     return value
 
 
-def _averages_in(value: object, depth: int = 0) -> list[Section]:
+def _averages_in(value: object, graph: Graph, depth: int = 0) -> list[Section]:
     """Return the averages that callbacks and hooks keep among their own states."""
     if depth > _DEPTH_CAP:
         return []
@@ -220,9 +181,9 @@ def _averages_in(value: object, depth: int = 0) -> list[Section]:
     for key, held in items[:_LIST_CAP]:
         if is_leaf(held) or isinstance(held, (str, bytes, int, float)):
             continue
-        if _EMA.search(key) and entries_of(held) and holds_tensors(held):
-            return [Section(key, "", "ema", _averages(held))]
-        deeper = _averages_in(held, depth + 1)
+        if _EMA.search(key) and entries_of(held) and graph.holds_tensors(held):
+            return [Section(key, "", "ema", _averages(held, graph))]
+        deeper = _averages_in(held, graph, depth + 1)
         if deeper:
             return deeper
     return []

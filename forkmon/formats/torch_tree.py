@@ -9,15 +9,20 @@ from typing import Final, cast
 from forkmon.errors import FormatError
 from forkmon.formats.pickle_values import Distributed, Leaf, Opaque, Stub, TorchTensor
 from forkmon.formats.refs import Role
+from forkmon.formats.torch_graph import is_module
 from forkmon.formats.torch_optimizer import Parameter, optimizer_tensors
-from forkmon.formats.torch_sections import VISITS_CAP, Section, entries_of, is_module, sections
+from forkmon.formats.torch_sections import Section, entries_of, sections
 from forkmon.formats.torch_steps import step_of
 
 __all__ = ["Named", "named_tensors", "only_averages", "step_of"]
 
 Named = tuple[str, Role, Leaf]
 
-_DEPTH_CAP: Final = 64
+VISITS_CAP: Final = 500_000
+"""Most objects looked at: shared ones can be reached in more ways than there are atoms."""
+_DEPTH_CAP: Final = 48
+_PREFIX_CAP: Final = 8192
+"""Beyond it a name is none that is read, however it goes on."""
 
 
 def named_tensors(root: object, parameters: Sequence[Parameter] = ()) -> Iterator[Named]:
@@ -98,7 +103,7 @@ class _Walk:
         self.path.add(holder)
         try:
             for name, held in _children(cast("object", value)):
-                yield from self.leaves(held, f"{prefix}{name}.")
+                yield from self.leaves(held, f"{prefix[:_PREFIX_CAP]}{name[:_PREFIX_CAP]}.")
         finally:
             self.path.discard(holder)
 

@@ -13,7 +13,7 @@ from forkmon.formats.opening import read_bytes
 from forkmon.text import safe
 
 ENTRIES_CAP: Final = 1_000_000
-DIRECTORY_CAP: Final = 256 << 20
+DIRECTORY_CAP: Final = 128 << 20
 """Longest central directory read, in bytes."""
 _TAIL_BYTES: Final = 22 + 0xFFFF
 _STORED: Final = 0
