@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forkmon.detect.cadence import clock
-from forkmon.detect.cusum import Rule, crossings
+from forkmon.detect.cusum import crossings
+from forkmon.detect.rule import Rule
 from forkmon.detect.settings import PRESETS
 
 Floats = NDArray[np.float64]
