@@ -18,6 +18,12 @@ from forkmon.text import safe
 
 Run = Callable[[argparse.Namespace], int]
 
+_AGAIN = (
+    f"import sys; sys.path.append({str(Path(__file__).resolve().parents[1])!r}); "
+    "from forkmon.cli import main; sys.exit(main())"
+)
+"""`python -m forkmon`, but for the current directory: it may be a run's, with a json.py in it."""
+
 DESCRIPTION = (
     "Watch a checkpoint directory from the terminal: every layer's weight distribution, live. "
     "`forkmon PATH` opens the monitor; the commands below do the rest."
@@ -41,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DeviceLostError as error:
         # A broken CUDA context can only be left with its process.
         print(f"forkmon: {error}; going on with the CPU", file=sys.stderr, flush=True)
-        again = [sys.executable, "-m", "forkmon", *arguments, "--device", "cpu"]
+        again = [sys.executable, "-P", "-c", _AGAIN, *arguments, "--device", "cpu"]
         os.execv(sys.executable, again)  # noqa: S606 -- itself, with the same arguments
     except ForkmonError as error:
         print(f"forkmon: error: {error}", file=sys.stderr)
@@ -193,6 +199,22 @@ def _report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-store", action="store_true", help="keep no history of this look")
 
 
+def _probe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="neuromfa, pruning or spectrum")
+    parser.add_argument("path", type=Path, help="a checkpoint, or a run directory")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--last", type=_positive, metavar="N", help="only the N newest checkpoints")
+    parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="change a parameter")
+    parser.add_argument(
+        "--reference", type=int, metavar="STEP", help="what others are held against"
+    )
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="for each checkpoint")
+    parser.add_argument(
+        "--memory", type=_positive, metavar="MB", help="the probe's process may use"
+    )
+    parser.add_argument("--ascii", action="store_const", const=True, help="ASCII characters only")
+
+
 def _doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, nargs="?", help="a run directory, if it is about one")
     parser.add_argument("--store", type=Path, metavar="FILE", help="where its history is kept")
@@ -222,5 +244,6 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "diff": (_diff, "Two checkpoints, or the newest of two runs: exact distances."),
     "demo": (_demo, "Replay a sample run live and open the monitor on it."),
     "report": (_report, "Everything known of a run as one file: .html .md .csv .json .svg."),
+    "probe": (_probe, "A long instrument: neuromfa, pruning or spectrum."),
     "doctor": (_doctor, "Versions, device, file system, stores, and where each setting is from."),
 }
