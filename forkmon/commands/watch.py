@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import forkmon
 from forkmon.commands import setup
 from forkmon.config import Settings
 from forkmon.errors import Exit
@@ -26,6 +27,18 @@ _LIKE_A_RUN = re.compile(
     re.IGNORECASE,
 )
 """What lies in a run and not in a directory of runs."""
+
+
+_PLACE = str(Path(forkmon.__file__).resolve().parents[1])
+WORKER = (
+    sys.executable,
+    "-P",
+    "-c",
+    f"import sys; sys.path.append({_PLACE!r}); "
+    "from forkmon.worker.__main__ import main; sys.exit(main())",
+)
+"""What `python -m forkmon.worker` does, but for the current directory: it may be the run's, and a
+json.py in it must not be imported."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -114,7 +127,7 @@ def open_screen(
     from forkmon.tui.launch import Launch
 
     worker = (
-        sys.executable, "-m", "forkmon.worker", str(path.absolute()),
+        *WORKER, str(path.absolute()),
         "--store", str(store), "--interval", str(interval), "--settle", str(settle),
         "--threads", str(settings.number("threads")), "--device", settings.text("device"),
         "--read-rate", str(settings.number("read_rate")), "--roles", settings.text("roles"),
