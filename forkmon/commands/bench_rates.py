@@ -83,7 +83,9 @@ class Benchmark:
         from forkmon.kernels.cpu import CpuKernel  # its cache has its place now
 
         distribution = CpuKernel(distribution_only=True)
-        self._distribution = enter(LocalEngine(distribution, threads=self._threads))
+        self._distribution = enter(
+            LocalEngine(distribution, threads=self._threads, with_modality=False)
+        )
         self._reading = enter(ReadingAlone(self._threads))
         self._on_device = None
         if self._device.name != "cpu":

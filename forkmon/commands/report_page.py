@@ -8,7 +8,7 @@ from html import escape
 
 from forkmon.commands import report_pictures as pictures
 from forkmon.commands.report_pictures import Picture
-from forkmon.draw.ink import plain
+from forkmon.draw.ink import Line, plain
 from forkmon.draw.numbers import bytesize, short, step
 from forkmon.draw.svg import style, svg
 from forkmon.stats.alert import Alert
@@ -111,7 +111,7 @@ def markdown(reader: Reader) -> str:
 
 def drawing(reader: Reader) -> str:
     """Return the overview and the forks below each other as one SVG."""
-    lines = []
+    lines: list[Line] = []
     for _, shown in _pictures(reader, reader.alerts()):
         for picture in shown:
             lines += [pictures.heading(picture.title), *picture.lines, ()]

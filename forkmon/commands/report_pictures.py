@@ -75,18 +75,21 @@ def forks(reader: Reader, alerts: Sequence[Alert]) -> list[Picture]:
 
 def histograms(reader: Reader, alerts: Sequence[Alert]) -> list[Picture]:
     """Return newest against first of the same tensors."""
-    timeline = reader.timeline()
+    timeline = list(reader.timeline())
+    if not timeline:
+        return []
+    oldest, newest = timeline[0], timeline[-1]
     pictures: list[Picture] = []
-    for entry in _worth_it(reader, timeline, alerts) if timeline else ():
-        now, first = (reader.reduced(entry.id, row.id) for row in (timeline[-1], timeline[0]))
+    for entry in _worth_it(reader, tuple(timeline), alerts):
+        now, first = (reader.reduced(entry.id, row.id) for row in (newest, oldest))
         if now is None:
             continue
         drawn = histogram(
             now,
-            baseline=first if len(timeline) > 1 else None,
+            baseline=first if newest is not oldest else None,
             width=WIDTH,
             height=HISTOGRAM_HEIGHT,
-            legend=Legend(f"step {step_words(timeline[-1].step)}", f"step {timeline[0].step:,}"),
+            legend=Legend(f"step {step_words(newest.step)}", f"step {step_words(oldest.step)}"),
         )
         pictures.append(Picture(safe(entry.name), drawn))
     return pictures

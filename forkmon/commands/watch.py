@@ -34,8 +34,10 @@ WORKER = (
     sys.executable,
     "-P",
     "-c",
-    f"import sys; sys.path.append({_PLACE!r}); "
-    "from forkmon.worker.__main__ import main; sys.exit(main())",
+    (
+        f"import sys; sys.path.append({_PLACE!r}); "
+        "from forkmon.worker.__main__ import main; sys.exit(main())"
+    ),
 )
 """What `python -m forkmon.worker` does, but for the current directory: it may be the run's, and a
 json.py in it must not be imported."""

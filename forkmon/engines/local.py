@@ -45,9 +45,11 @@ class LocalEngine:
     """Runs a kernel on this machine's threads; a context manager that ends them."""
 
     def __init__(
-        self, kernel: Kernel, *, threads: int | None = None, chunk_bytes: int = CHUNK_BYTES
+        self, kernel: Kernel, *, threads: int | None = None, chunk_bytes: int = CHUNK_BYTES,
+        with_modality: bool = True,
     ) -> None:  # fmt: skip
         self._kernel = kernel
+        self._with_modality = with_modality
         self._chunk_bytes = chunk_bytes
         self._threads = threads or usable_threads()
         self._ahead = AHEAD * self._threads
@@ -109,6 +111,8 @@ class LocalEngine:
         if finished.needs_recount():
             at = finished.pivot()
             finished = finished.with_shifted(self._recount(files, tensor, at), at)
+        if not self._with_modality:
+            return finished
         return replace(finished, modality=modality.views(whole, finished, rows))
 
     def _summarise(self, files: OpenFiles, span: Span) -> Summary:
@@ -117,7 +121,9 @@ class LocalEngine:
         picked = sample.EMPTY
         for first, data in self._chunks(files, span):
             accumulator.add(data, first)
-            picked = picked.join(sample.taken(data.view(numpy_dtype(dtype)), dtype, first, size))
+            if self._with_modality:
+                values = data.view(numpy_dtype(dtype))
+                picked = picked.join(sample.taken(values, dtype, first, size))
         return replace(accumulator.summary(), sample=picked)
 
     def _recount(self, files: OpenFiles, tensor: TensorRef, at: float) -> Counts:

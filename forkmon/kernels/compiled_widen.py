@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from llvmlite import ir
@@ -12,6 +12,13 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+
+
+class IRBuilder(Protocol):
+    """What is used of llvmlite's builder, which comes without types."""
+
+    def bitcast(self, value: object, typ: object) -> object: ...
+
 
 BF16, F16, E4M3, E5M2, I8, U8, BY_TABLE = range(7)
 """How a dtype's codes are widened."""
@@ -26,8 +33,8 @@ def _bitcast(_context: object, _bits: object) -> tuple[Any, Any]:
     """
 
     def generate(
-        _target: object, builder: ir.IRBuilder, _signature: object, values: Sequence[ir.Value]
-    ) -> ir.Value:
+        _target: object, builder: IRBuilder, _signature: object, values: Sequence[object]
+    ) -> object:
         return builder.bitcast(values[0], ir.FloatType())
 
     return types.float32(types.uint32), generate

@@ -99,7 +99,8 @@ class Sheet(ModalScreen[int | None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Paint once the size is known."""
-        self.query_one(LineView).dye(self._palette)
+        for view in self.query(LineView):
+            view.dye(self._palette)
         self._paint()
 
     def on_resize(self, _event: events.Resize) -> None:
@@ -116,11 +117,13 @@ class Sheet(ModalScreen[int | None], inherit_bindings=False):
             self._top = max(min(self._top, self._at), self._at - room + 1)
         self._top = max(0, min(self._top, len(lines) - room))
         shown = [fit(line, width, self._glyphs) for line in lines[self._top : self._top + room]]
-        view = self.query_one(LineView)
-        view.styles.width = width + 4
-        view.styles.height = len(head) + len(shown) + 4
         cursor = len(head) + self._at - self._top if self._contents.choices else NO_CURSOR
-        view.show([*head, *shown, (), self._foot(len(lines), room, width)], cursor)
+        foot = self._foot(len(lines), room, width)
+        # None yet, or none any more: keys that come in one packet outrun the sheet's own life.
+        for view in self.query(LineView):
+            view.styles.width = width + 4
+            view.styles.height = len(head) + len(shown) + 4
+            view.show([*head, *shown, (), foot], cursor)
 
     def _foot(self, total: int, room: int, width: int) -> Line:
         more = f"{self._top + 1}-{min(total, self._top + room)} of {total}" if total > room else ""
