@@ -70,19 +70,6 @@ def alerts_of(reader: Reader, choice: Choice) -> list[Alert]:
     return [alert for alert in reader.alerts() if choice.takes(alert.tensor)]
 
 
-def alert_json(alert: Alert) -> Json:
-    """Return one alert."""
-    return {
-        "kind": alert.kind,
-        "severity": alert.severity.word,
-        "tensor": alert.tensor,
-        "onset": alert.onset,
-        "step": alert.step,
-        "message": alert.message,
-        "evidence": dict(alert.evidence),
-    }
-
-
 def verdict_json(found: StoredVerdict) -> Json:
     """Return the verdict."""
     return {"state": found.state, "reasons": list(found.reasons)}
@@ -96,7 +83,7 @@ def whole_json(reader: Reader, device: str, choice: Choice) -> Json:
         "run": reader.run().path,
         "device": device,
         "checkpoints": [checkpoint_json(reader, row, choice) for row in rows],
-        "alerts": [alert_json(alert) for alert in alerts_of(reader, choice)],
+        "alerts": [alert.as_json() for alert in alerts_of(reader, choice)],
         "ignored": ignored_json(reader),
         "verdict": verdict_json(verdict(reader)),
         "metrics": metrics_json(reader),

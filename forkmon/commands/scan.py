@@ -169,7 +169,7 @@ class _LineOutput:
         """Print what is left: stored checkpoints, alerts, ignored things, the verdict."""
         self._print_new()
         for alert in as_json.alerts_of(self._reader, self._choice):
-            self._line("alert", as_json.alert_json(alert))
+            self._line("alert", alert.as_json())
         for ignored in as_json.ignored_json(self._reader):
             self._line("ignored", ignored)
         metrics = as_json.metrics_json(self._reader)

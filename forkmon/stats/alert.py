@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from math import isfinite
 
 
 class Severity(IntEnum):
@@ -42,3 +43,19 @@ class Alert:
     def key(self) -> tuple[str, str | None, int]:
         """Return what acknowledgements hang on."""
         return (self.kind, self.tensor, self.onset)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the alert as the JSON contract has it; numbers that JSON lacks are null."""
+        return {
+            "kind": self.kind,
+            "severity": self.severity.word,
+            "tensor": self.tensor,
+            "onset": self.onset,
+            "step": self.step,
+            "message": self.message,
+            "evidence": {name: _json_number(value) for name, value in self.evidence.items()},
+        }
+
+
+def _json_number(value: float | str | None) -> float | str | None:
+    return None if isinstance(value, float) and not isfinite(value) else value

@@ -51,11 +51,6 @@ class Watch:
         return not self.viewer and self.worker.phase in ("live", "waiting")
 
 
-def newest_seen(timeline: Timeline) -> float | None:
-    """Return when the newest file of the newest checkpoint was written."""
-    return timeline[-1].mtime if timeline else None
-
-
 def stall(timeline: Timeline, watch: Watch, now: float) -> Alert | None:
     """Return the STALLED notice, or None: live only, never stored."""
     if not watch.live or watch.progress is not None or len(timeline) < STALL_CHECKPOINTS:

@@ -6,7 +6,6 @@ import json
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from queue import Full, Queue
 from threading import Thread
 from typing import Any
@@ -58,7 +57,7 @@ def body_of(alerts: Sequence[Alert], run: str) -> Body:
         "run": run,
         "text": f"forkmon {safe(run, 200)}: {text}",
         "count": len(ranked),
-        "alerts": [_alert(alert) for alert in ranked[:MOST]],
+        "alerts": [{**alert.as_json(), "segment": alert.segment} for alert in ranked[:MOST]],
     }
 
 
@@ -75,23 +74,6 @@ def arguments_of(body: Body) -> list[str]:
         f"tensor={safe(worst['tensor'] or '', 300)}",
         f"count={body['count']}",
     ]
-
-
-def _alert(alert: Alert) -> Body:
-    return {
-        "kind": alert.kind,
-        "severity": alert.severity.word,
-        "tensor": alert.tensor,
-        "onset": alert.onset,
-        "step": alert.step,
-        "segment": alert.segment,
-        "message": alert.message,
-        "evidence": {name: _json_number(value) for name, value in alert.evidence.items()},
-    }
-
-
-def _json_number(value: float | str | None) -> float | int | str | None:
-    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 class Outward:

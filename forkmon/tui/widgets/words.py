@@ -45,14 +45,6 @@ def ends(left: Sequence[Span], right: Sequence[Span], width: int, glyphs: Glyphs
     return (*fit(left, room, glyphs), *right)
 
 
-def first_that_fits(variants: Sequence[Line], width: int, glyphs: Glyphs) -> Line:
-    """Return the first line that needs no more than `width` cells, else the last one, cut."""
-    for line in variants:
-        if line_width(line) <= width:
-            return line
-    return fit(variants[-1], width, glyphs)
-
-
 def joined(parts: Sequence[Line], gap: str = "   ") -> Line:
     """Return the parts that hold text, with a gap between them."""
     out: list[Span] = []
